@@ -1,0 +1,40 @@
+# make demo | make test | make check    Everything is set up in .venv on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test fast check clean chromium
+
+demo: .venv/ready
+	@echo "1/2  The known answer: random features interpolate n points iff m >= n."
+	$(BIN)/python sweeps/width_vs_n.py --family random_features --out results/known_answer
+	@echo
+	@echo "2/2  Du et al. 2018: how wide must a two-layer ReLU network be for gradient descent to fit n samples?"
+	$(BIN)/python sweeps/width_vs_n.py --out results/demo
+	$(BIN)/widthlaw report results/demo
+
+test: .venv/ready chromium
+	$(BIN)/python -m pytest
+
+fast: .venv/ready  ## the part that needs no cluster
+	$(BIN)/python -m pytest -m "not cluster"
+
+check: .venv/ready  ## format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+chromium:  ## the browser in which the report is tested
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || { \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; }
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv

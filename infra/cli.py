@@ -1,0 +1,95 @@
+"""The command ``widthlaw``: what one does with results that are there. Sweeps are run as ``python sweeps/NAME.py``."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from json import dumps
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from analysis import fit as fits
+from analysis import report as reports
+from analysis.fit import DataError
+from infra import options, records, tracking
+from infra.storage import ResultsError
+from infra.tracking import TrackingError
+
+app = App(name="widthlaw", help="Laws of training neural networks, from recorded trainings.", version_flags=[])
+
+Results = Annotated[str, Parameter(help="Results folder: a path, or a URI such as s3://bucket/du.")]
+
+Uri = Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI, else RESULTS/mlflow.db.")]
+
+
+@app.command
+def sync(results: Results, *, tracking_uri: Uri = None) -> None:
+    """Bring MLflow up to date with the rows of RESULTS: runs, laws, figures."""
+    uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
+    for plan in plans_of(results):
+        summary = reports.conclude(results, plan["plan_id"])
+        done = tracking.sync(results, uri, artifacts=summary.files, law=summary.law, plan_ids=[plan["plan_id"]])
+        counts = f"{done.created} runs created, {done.updated} updated, {done.unchanged} unchanged"
+        print(f"{plan['sweep']} {plan['family']}: {counts}")
+
+
+@app.command
+def report(results: Results) -> None:
+    """Write RESULTS/report.html, laws.json, figures and LaTeX tables from the rows; prints the path of the page."""
+    print(reports.write_report(results))
+
+
+@app.command
+def ui(
+    results: Results, *, tracking_uri: Uri = None, port: Annotated[int, Parameter(help="Local port.")] = 5000
+) -> None:
+    """Open MLflow's pages on RESULTS: prints the address of each sweep's table, serves until Ctrl-C."""
+    uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
+    for plan in plans_of(results):
+        print(f"{plan['sweep']} {plan['family']}: {tracking.page(uri, plan, port)}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        subprocess.run(["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"], check=False)
+
+
+@app.command
+def fit(
+    data: Annotated[str, Parameter(help="A .csv or Parquet file, or a sweep's results folder.")],
+    *,
+    over: Annotated[str, Parameter(help="Axis of the law; two axes as n,d.")],
+    critical: Annotated[str | None, Parameter(help="Axis whose threshold is sought: m*(n).")] = None,
+    metric: Annotated[str | None, Parameter(help="Column of a power law y = a x^e + c.")] = None,
+    outcome: Annotated[str, Parameter(help="Column of 0/1 outcomes.")] = "success",
+    successes: Annotated[str | None, Parameter(help="Column of counted successes, with --trials.")] = None,
+    trials: Annotated[str | None, Parameter(help="Column of counted trainings, with --successes.")] = None,
+    seed: Annotated[str | None, Parameter(help="Column of seeds, where they are shared between widths.")] = None,
+    level: Annotated[float, Parameter(help="Success probability that defines the threshold.")] = 0.5,
+    where: Annotated[
+        list[str] | None, Parameter(help="Only rows with name=value; may be given more than once.")
+    ] = None,
+    robust: Annotated[bool, Parameter(help="Huber's loss for a power law, against outliers.", negative="")] = False,
+    json: Annotated[bool, Parameter(help="Print one JSON object.", negative="")] = False,
+) -> None:
+    """Fit a law to anybody's data: a threshold m*(n) (--critical) or a power law (--metric). Trains nothing."""
+    first, _, second = over.partition(",")
+    columns = fits.Columns(first, critical, metric, outcome, successes, trials, seed, second or None, robust)
+    table = fits.select(fits.read(data), where or [])
+    law, found = fits.fit(table, columns, level)
+    print(dumps(found, indent=1) if json else fits.in_words(law, columns))
+
+
+def plans_of(results: str) -> list[dict[str, Any]]:
+    """The plans of a results folder. ResultsError if there are none."""
+    if not (plans := records.read_plans(results)):
+        raise ResultsError(f"{results} holds no sweep; is the path right?")
+    return plans
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 after one clear line."""
+    try:
+        app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+    except (CycloptsError, DataError, ResultsError, TrackingError) as error:
+        print(f"widthlaw: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0

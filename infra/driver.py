@@ -1,0 +1,177 @@
+"""The driver: from a sweep's command line to rows, a law, a figure and an MLflow catalogue."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import trainables
+from analysis import report
+from infra import environment, estimate, options, plan, records, storage, tracking
+from infra.environment import EngineError, Trained
+from infra.options import Request
+from infra.pack import LETTERS
+from infra.plan import PlanError
+from infra.progress import Count, Progress
+from infra.storage import ResultsError
+from infra.sweep import Sweep
+from infra.tracking import TrackingError
+
+
+class InUseError(Exception):
+    """Another process works on the same results folder."""
+
+
+def answer(sweep: Sweep, argv: Sequence[str] | None = None) -> int:
+    """Run a sweep from its command line. Exit code: 0; 2 after one clear line; 130 after Ctrl-C in the training."""
+    try:
+        request = options.parse(sweep, argv)
+        return run(request) if request else 0
+    except (PlanError, ResultsError, EngineError, TrackingError, InUseError) as error:
+        say(f"{sweep.name}: {error}")
+        return 2
+
+
+def run(request: Request) -> int:
+    """Plan, train what is not recorded, conclude from the rows. Returns the exit code."""
+    family, out = request.family, request.options.out
+    cells = plan.grid(family, request.axes, request.options.seeds)
+    records.read_plans(out)  # a damaged one is named before anything is trained
+    known, foreign = records.recorded(out, (family, plan.row_schema(family)))
+    missing = plan.unrecorded(family, cells, known)
+    for file in foreign:
+        say(f"not rows: {file.path}: {file.why}" + ("" if request.options.dry_run else "; set aside, the rest is used"))
+    if request.options.dry_run:
+        print(estimate.dry_run(family, cells, missing))
+        return 0
+    address = environment.prepare(request.options.address)
+    environment.reachable(address)
+    uri, recipe = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out)), manifest(request)
+    with exclusive(out):
+        tracking.check(uri)
+        records.write_plan(out, recipe)
+        records.set_aside(out, foreign)
+        say(f"{len(cells)} trainings asked for, {len(cells) - len(missing)} recorded in {out}, {len(missing)} to train")
+        trained = train(request, missing, recipe, uri, address) if missing else Trained()
+        return conclude(request, recipe, trained, uri)
+
+
+def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: str, address: str | None) -> Trained:
+    """Train ``cells`` on Ray while MLflow follows; the rows are on disk afterwards."""
+    out = request.options.out
+    from infra import engine  # imports Ray, which reads its environment then
+
+    with engine.connected(address):
+        resources, side_by_side = engine.resources(request.options.gpus)
+        packs = plan.packs(request.family, cells, "cuda" if "gpu" in resources else "cpu", side_by_side)
+        progress = Progress(packs, recorded_counts(out, recipe), recipe["critical"], recipe["over"])
+        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
+            return engine.train(packs, out, name, resources, progress, shared=address is not None)
+
+
+def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: str) -> int:
+    """Law, figure, table and catalogue from what is recorded, whatever happened before."""
+    out = request.options.out
+    try:
+        summary = report.conclude(out, recipe["plan_id"])
+        print(summary.text)
+        print(f"report     {program()} report {out}")
+        print(catalogued(request, recipe, summary, uri))
+    except ResultsError as error:  # a full disk, most likely: what is recorded stays, and the way on is told below
+        trained = trained if trained.lost or trained.interrupted else Trained(error=str(error))
+    if trained.interrupted:
+        say(f"interrupted; what is recorded stays, go on with: {request.command}")
+        return 130
+    if trained.error:
+        lost = f"{trained.lost} packs were not recorded: " if trained.lost else ""
+        say(f"{request.sweep.name}: {lost}{trained.error}; mend it, go on with: {request.command}")
+        return 2
+    return 0
+
+
+def catalogued(request: Request, recipe: dict[str, Any], summary: report.Summary, uri: str) -> str:
+    """Bring MLflow up to date; the line that says how to open it, or what to do later."""
+    out, given = request.options.out, request.options.tracking_uri
+    try:
+        tracking.sync(out, uri, artifacts=summary.files, law=summary.law, plan_ids=[recipe["plan_id"]])
+    except TrackingError as error:
+        return f"MLflow     not up to date ({error}); later: {program()} sync {out} --tracking-uri URI"
+    return f"MLflow     {program()} ui {out}" + (f" --tracking-uri {tracking.redacted(given)}" if given else "")
+
+
+def manifest(request: Request) -> dict[str, Any]:
+    """What ``plans/<plan_id>.json`` holds. The id is the content address of what is asked for, not of where or when:
+    the same request is the same plan, resumed."""
+    module = trainables.load(request.family)
+    content = {
+        "sweep": request.sweep.name,
+        "family": request.family,
+        "numerics": module.VERSION,
+        "axes": {name: sorted(values) for name, values in request.axes.items()},
+        "seeds": request.options.seeds,
+        "level": request.options.level,
+    }
+    return content | {
+        "plan_id": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20],
+        "claim": request.sweep.claim,
+        "critical": request.sweep.critical,
+        "over": request.sweep.over,
+        "criterion": module.CRITERION,
+        "meanings": {field.name: field.metadata["meaning"] for field in fields(module.Cell)},
+        "command": request.command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def recorded_counts(out: str, recipe: dict[str, Any]) -> Counter[Count]:
+    """Outcomes that earlier runs of this plan recorded, for the live display."""
+    table = records.plan_rows(out, recipe, ["outcome"])
+    if not len(table):
+        return Counter()
+    columns = (table[name].to_pylist() for name in (recipe["over"], recipe["critical"], "outcome"))
+    return Counter((n, m, LETTERS[outcome]) for n, m, outcome in zip(*columns, strict=True))
+
+
+@contextlib.contextmanager
+def exclusive(out: str) -> Iterator[None]:
+    """Refuse a second process on the same local folder. Object stores are safely shared: rows are idempotent."""
+    filesystem, root = storage.locate(out)
+    if not storage.is_local(filesystem):
+        yield
+        return
+    path = Path(root) / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise ResultsError(f"--out {out}: {error.strerror}; give a folder that can be written") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUseError(f"--out {out} is in use by another process; wait for it, or give another --out") from None
+        for leftover in path.parent.glob("rows/.*.tmp"):  # of a driver that was killed while writing
+            leftover.unlink(missing_ok=True)
+        yield
+
+
+def program() -> str:
+    """How to call ``widthlaw`` from here."""
+    path = Path(sys.executable).parent / "widthlaw"
+    if shutil.which("widthlaw") == str(path) or not path.exists():
+        return "widthlaw"
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def say(line: str) -> None:
+    """One line to the user, beside the results on standard output."""
+    print(line, file=sys.stderr, flush=True)

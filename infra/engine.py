@@ -1,0 +1,153 @@
+"""Ray: connect to a cluster or embed one, and train packs as Tune trials."""
+
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any
+
+import ray
+from ray import tune
+
+from infra import provenance, storage
+from infra.environment import EngineError, Trained
+from infra.plan import Pack
+from infra.progress import Progress
+from infra.trial import PackTrial
+
+RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
+DEAD = "actor is dead"  # how Ray says that a worker's process is gone
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """A Ray connection: to ``address``, or (None) to a cluster of this process's own on loopback.
+
+    EngineError when the address does not answer.
+    """
+    for name in ("ray", "ray.tune", "ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back in the results
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(address="local", _node_ip_address="127.0.0.1", include_dashboard=False, **quiet)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        where = f"--address {address}" if address else "embedded Ray"
+        raise EngineError(f"{where}: {storage.last_line(error)}; is the cluster up? (ray status)") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def resources(gpus: float | None) -> tuple[dict[str, float], int]:
+    """What one pack takes, and how many packs run side by side. EngineError if that is more GPUs than there are."""
+    total = ray.cluster_resources()
+    cards = total.get("GPU", 0.0)
+    if gpus and cards < gpus:
+        raise EngineError(f"--gpus {gpus:g}: the cluster has {cards:g} GPUs")
+    share = (0.5 if cards else 0.0) if gpus is None else gpus
+    cpus = int(total.get("CPU", 1))
+    request = {"cpu": 1.0} | ({"gpu": share} if share else {})
+    return request, max(1, min(cpus, int(cards / share) if share else cpus))
+
+
+def train(
+    packs: Sequence[Pack], out: str, name: str, request: dict[str, float], progress: Progress, *, shared: bool
+) -> Trained:
+    """Train ``packs`` as Tune trials, longest first; each writes its own rows. Never raises for a lost pack.
+
+    Checkpoints go to ``out`` when nodes must share them, else to a temporary folder.
+    """
+    origin: dict[str, Any] = {
+        "out": out if "://" in out else storage.locate(out)[1],
+        "device": "cuda" if "gpu" in request else "cpu",
+        "code": provenance.code(),
+        "commit": provenance.commit(),
+    }
+    jobs = [
+        {"pack": i, "family": pack.family, "columns": pack.columns, "size": pack.size, **origin}
+        for i, pack in enumerate(packs)
+    ]
+    with contextlib.ExitStack() as stack:
+        if shared:
+            filesystem, root = storage.locate(out)
+            stack.callback(forget, filesystem, f"{root}/tune")
+            where = tune.RunConfig(storage_path=f"{root}/tune", storage_filesystem=filesystem if "://" in out else None)
+        else:
+            where = tune.RunConfig(storage_path=stack.enter_context(TemporaryDirectory(prefix="widthlaw-")))
+        stack.enter_context(terminated_like_ctrl_c())
+        stack.enter_context(progress)
+        left, errors = jobs, [DEAD]
+        try:
+            for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
+                if left and any(DEAD in error for error in errors):
+                    errors = fit(left, f"{name}-{attempt}", request, progress, where)
+                    left = [job for job in left if not progress.finished(job["pack"])]
+        except KeyboardInterrupt:
+            return Trained(interrupted=True)
+    reasons = [error for error in errors if DEAD not in error] or errors
+    return Trained(lost=len(left), error=reasons[0]) if left and reasons else Trained()
+
+
+def forget(filesystem: Any, folder: str) -> None:
+    """Delete the checkpoints: what is recorded needs none, and what is not starts anew."""
+    with contextlib.suppress(OSError):
+        filesystem.delete_dir(folder)
+
+
+def fit(
+    jobs: Sequence[dict[str, Any]], name: str, request: dict[str, float], progress: Progress, where: tune.RunConfig
+) -> list[str]:
+    """One Tune run over ``jobs``, with its files ``where``: the last lines of its errors."""
+    tuner = tune.Tuner(
+        tune.with_resources(PackTrial, request),
+        param_space={"job": tune.grid_search(list(jobs))},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            trial_name_creator=lambda trial: f"pack-{trial.config['job']['pack']}",
+            trial_dirname_creator=lambda trial: f"pack-{trial.config['job']['pack']}",
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=where.storage_path,
+            storage_filesystem=where.storage_filesystem,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=1, checkpoint_at_end=False),
+            callbacks=[Relay(progress)],
+            verbose=0,
+        ),
+    )
+    return [storage.last_line(error) for error in tuner.fit().errors]
+
+
+class Relay(tune.Callback):  # type: ignore[misc]
+    """Hands the packs' reports to the progress display."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks to restore them, which we never do; the display stays here."""
+        return {}
+
+    def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
+        self.progress.update(trial.config["job"]["pack"], result["outcomes"])
+
+
+@contextlib.contextmanager
+def terminated_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends a sweep as Ctrl-C does: with what is recorded, and how to go on."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,58 @@
+"""What must be settled before Ray is imported."""
+
+import os
+import secrets
+import socket
+import sys
+from dataclasses import dataclass
+
+SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files a trial otherwise
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: stop at once, the rows are safe
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # resume goes by content address, not by Tune's state
+    "TUNE_MAX_PENDING_TRIALS_PG": "2",
+    "RAY_AIR_NEW_OUTPUT": "0",  # no banner; the progress display is ours
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+class EngineError(Exception):
+    """Ray cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How the training ended: packs lost after all retries, the last line of the first error, interrupted or not."""
+
+    lost: int = 0
+    error: str = ""
+    interrupted: bool = False
+
+
+def prepare(address: str | None) -> str | None:
+    """Set Ray's and Tune's environment (what the user has set stays); the address to use: given, RAY_ADDRESS or None.
+
+    A cluster of this process's own gets a token of its own, so that other users of the machine stay out. Ray reads the
+    token when it is imported; in a process that has Ray already (a notebook) authentication is left as it is.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is None and "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    return address
+
+
+def reachable(address: str | None) -> None:
+    """EngineError unless host:port answers within five seconds. ray.init alone would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise EngineError(f"--address {address}: {error}; is the cluster up? (ray status)") from None

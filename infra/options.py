@@ -1,0 +1,148 @@
+"""The command line of a sweep: options parsed from typed dataclasses, one option per axis of the family."""
+
+import dataclasses
+import math
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+
+import trainables
+from infra.plan import PlanError, number, parse_axis
+from infra.sweep import Sweep
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    family: Annotated[str, Parameter(help="Model family: a module of trainables/.")] = ""
+    seeds: Annotated[int, Parameter(help="Trainings per grid point; seeds are 0, 1, ... [trainings]")] = 20
+    out: Annotated[str, Parameter(help="Results folder: a path, or a URI such as s3://bucket/du.")] = ""
+    level: Annotated[float, Parameter(help="Success probability that defines m*(n).")] = 0.5
+    dry_run: Annotated[bool, Parameter(help="Print what would be trained and what it would cost.", negative="")] = False
+    address: Annotated[str | None, Parameter(help="Ray cluster, 'auto' or host:port; RAY_ADDRESS also counts.")] = None
+    tracking_uri: Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI, else OUT/mlflow.db.")] = (
+        None
+    )
+    gpus: Annotated[float | None, Parameter(help="GPUs per pack, may be a fraction; default 0.5 on GPU nodes.")] = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One invocation: what to train (every axis of the family), where, and the command that says it again."""
+
+    sweep: Sweep
+    family: str
+    axes: dict[str, list[Any]]
+    options: Options
+    command: str = field(compare=False)
+
+
+def parse(sweep: Sweep, argv: Sequence[str] | None = None) -> Request | None:
+    """The request in ``argv`` (default: the process's arguments). None when only help was asked for.
+
+    PlanError with one line for an unknown family or option and for text that is not an axis.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    family = requested_family(arguments)
+    family = next(iter(sweep.axes)) if family is None else family
+    try:
+        module = trainables.load(family)
+    except ValueError as error:
+        raise PlanError(f"--family: {' '.join(str(error).split())}") from None
+    fields = [axis for axis in dataclasses.fields(module.Cell) if axis.name != "seed"]
+    preset = sweep.axes.get(family, {})
+    app = App(name=f"python sweeps/{sweep.name}.py", help=help_text(sweep, family), version_flags=[])
+    app.default(command_for(sweep, family, fields, preset))
+    try:
+        options = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnusedCliTokensError as error:
+        stray = " ".join(error.unused_tokens or [])
+        raise PlanError(f"'{stray}' belongs to no option; write a list with commas: --n 16,32,64") from None
+    except CycloptsError as error:
+        known = ", ".join("--" + axis.name for axis in fields)
+        raise PlanError(f"{' '.join(str(error).split())} Axes of {family}: {known}; all options: --help") from None
+    if options is None:
+        return None
+    check(options)
+    axes = {axis.name: values_of(axis, getattr(options, axis.name), preset.get(axis.name), family) for axis in fields}
+    plain = Options(**{option.name: getattr(options, option.name) for option in dataclasses.fields(Options)})
+    plain = dataclasses.replace(plain, seeds=number("seeds", options.seeds, int))
+    return Request(sweep, family, axes, plain, shlex.join(["python", f"sweeps/{sweep.name}.py", *arguments]))
+
+
+def requested_family(arguments: Sequence[str]) -> str | None:
+    """The value of --family, needed before the family's axes can become options."""
+    for i, argument in enumerate(arguments):
+        if argument == "--family" and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith("--family="):
+            return argument.partition("=")[2]
+    return None
+
+
+def check(options: Any) -> None:
+    """PlanError for a value that its type allows and its meaning does not."""
+    if not 0 < options.level < 1:
+        raise PlanError(f"--level: {options.level:g} is not a probability between 0 and 1")
+    if options.gpus is not None and not 0 <= options.gpus < math.inf:
+        raise PlanError(f"--gpus: {options.gpus:g} is not a number of GPUs; write for instance 1, 0.5 or 0")
+    if not options.out.strip():
+        raise PlanError("--out: empty; write a path, or a URI such as s3://bucket/du")
+
+
+def values_of(axis: Any, text: str | None, preset: str | None, family: str) -> list[Any]:
+    """The values of one axis: those in ``text``, else the sweep's, else the family's default."""
+    text = preset if text is None else text
+    if text is not None:
+        return parse_axis(axis.name, text, axis.type, positive=axis.metadata.get("positive", False))
+    if axis.default is dataclasses.MISSING:
+        raise PlanError(f"--{axis.name}: {family} has no default for it; write for instance --{axis.name} 16,32,64")
+    return [axis.default]
+
+
+def command_for(sweep: Sweep, family: str, fields: Sequence[Any], preset: dict[str, str]) -> Any:
+    """A function whose one parameter is a dataclass: the common options and one text option per axis.
+
+    ``seeds`` is text here, to be read like any whole number.
+    """
+    common = get_type_hints(Options, include_extras=True)
+    presets = {"family": family, "seeds": str(sweep.seeds), "out": f"results/{sweep.name}-{family}"}
+    axes: list[tuple[str, Any, Any]] = [
+        (name, Annotated[str, common[name].__metadata__[0]], dataclasses.field(default=default))
+        for name, default in presets.items()
+    ]
+    for axis in fields:
+        default = preset.get(axis.name, "")
+        shown = default or ("" if axis.default is dataclasses.MISSING else str(axis.default))
+        unit = axis.metadata["unit"]
+        text = f"{axis.metadata['meaning']}{'' if unit == '1' else f' [{unit}]'} (default: {shown or 'none'})"
+        names = dict.fromkeys([f"--{axis.name}", f"--{axis.name.replace('_', '-')}"])
+        parameter = Parameter(name=list(names), help=text, group="Axes", show_default=False)
+        axes.append((axis.name, Annotated[str | None, parameter], dataclasses.field(default=None)))
+    here = {"__module__": __name__}  # else cyclopts takes the class for a built-in
+    made = dataclasses.make_dataclass("Arguments", axes, bases=(Options,), kw_only=True, frozen=True, namespace=here)
+
+    def command(arguments: Any = made()) -> Any:  # noqa: B008  frozen
+        return arguments
+
+    command.__annotations__["arguments"] = Annotated[made, Parameter(name="*")]
+    return command
+
+
+def help_text(sweep: Sweep, family: str) -> str:
+    return (
+        f"{sweep.claim}\n\nAn axis is a list 16,32,64 or a range LO:HI:STEP with STEP octave, half-octave, "
+        "third-octave, quarter-octave, eighth-octave, decade, half-decade or +S. "
+        f"Axes below are those of family {family}; --family NAME --help shows another's "
+        f"({', '.join(trainables.names())})."
+    )
+
+
+def tracking_uri(given: str | None, fallback: str) -> str:
+    """Where MLflow is: as given, else MLFLOW_TRACKING_URI, else ``fallback``."""
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or fallback

@@ -1,0 +1,135 @@
+"""What the user sees while a sweep runs: trainings done, to go, time left, outcomes, the exponent so far."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from analysis.thresholds import fit_fast, tally_counts
+from infra.plan import Pack, from_columns
+
+REDRAW_SECONDS = 1.0  # on a terminal
+LINE_SECONDS = 10.0  # elsewhere: one line a time
+
+Count = tuple[float, float, str]  # over, critical, outcome letter
+
+
+class Progress:
+    """Counts outcomes from the packs' reports and draws them. Use as a context around the training."""
+
+    def __init__(self, packs: Sequence[Pack], recorded: Counter[Count], critical: str, over: str):
+        """``packs`` in the order of the numbers given to ``update``; ``recorded`` counts what earlier runs left."""
+        self.axes = critical, over
+        self.packs, self.recorded = packs, recorded
+        self.points: dict[int, list[tuple[float, float]]] = {}
+        self.latest: dict[int, str] = {}
+        self.to_train = sum(pack.size for pack in packs)
+        self.began = self.drawn = time.monotonic()
+        self.console = Console(stderr=True)
+        self.live: Live | None = None
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live = Live(self.text(), console=self.console, refresh_per_second=4).__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.update(self.text())
+            self.live.__exit__(None, None, None)
+        else:
+            self.console.print(self.text(), soft_wrap=True)
+
+    def update(self, number: int, outcomes: str) -> None:
+        """Pack ``number`` reports one outcome letter per cell."""
+        self.latest[number] = outcomes
+        self.draw()
+
+    def finished(self, number: int) -> bool:
+        """Whether pack ``number`` has reported every outcome, which it does once its rows are written."""
+        return "." not in self.latest.get(number, ".")
+
+    def draw(self) -> None:
+        now = time.monotonic()
+        if now - self.drawn < (REDRAW_SECONDS if self.live else LINE_SECONDS):
+            return
+        self.drawn = now
+        if self.live:
+            self.live.update(self.text())
+        else:
+            self.console.print(self.text(), soft_wrap=True)
+
+    def counts(self) -> Counter[Count]:
+        """Everything recorded and reported."""
+        counts = Counter(self.recorded)
+        critical, over = self.axes
+        for number, letters in self.latest.items():
+            if number not in self.points:
+                pack = self.packs[number]
+                cells = from_columns(pack.family, pack.columns, pack.size)
+                self.points[number] = [(getattr(cell, over), getattr(cell, critical)) for cell in cells]
+            counts.update((*point, letter) for point, letter in zip(self.points[number], letters, strict=True))
+        return counts
+
+    def share_done(self) -> float:
+        """Share of the work that is done, counting a training for what it may cost at most."""
+        whole = sum(pack.seconds for pack in self.packs)
+        done = sum(
+            self.packs[i].seconds * (1 - letters.count(".") / len(letters)) for i, letters in self.latest.items()
+        )
+        return done / whole
+
+    def text(self) -> Text:
+        counts = self.counts()
+        outcomes = Counter[str]()
+        for (_, _, letter), count in counts.items():
+            outcomes[letter] += count
+        done = sum(len(letters) - letters.count(".") for letters in self.latest.values())
+        elapsed = time.monotonic() - self.began
+        share = self.share_done()
+        left = f"about {clock(elapsed / share * (1 - share))} left" if share else "time left unknown"
+        line = (
+            f"{done}/{self.to_train} trainings, {self.to_train - done} to go, {clock(elapsed)} gone, {left} | "
+            f"fit {outcomes['f']}  unfit {outcomes['u']}  diverged {outcomes['d']}  failed {outcomes['x']}"
+        )
+        law = exponent(counts, *self.axes)
+        return Text("\n".join([line, *rates(counts), law]) if self.live else f"{line} | {law}")
+
+
+def rates(counts: Counter[Count]) -> list[str]:
+    """One line per n: success rates in per cent over the widths."""
+    trained = Counter[tuple[float, float]]()
+    for (over, critical, letter), count in counts.items():
+        if letter in "fud":
+            trained[over, critical] += count
+    lines = []
+    for over in sorted({over for over, _ in trained}):
+        widths = sorted(critical for n, critical in trained if n == over)
+        cells = [f"{m:g}:{100 * counts[over, m, 'f'] // trained[over, m]}%" for m in widths]
+        lines.append(f"  {over:>6g} | {' '.join(cells)}")
+    return lines
+
+
+def exponent(counts: Counter[Count], critical: str, over: str) -> str:
+    """The law so far, in a few words."""
+    points = sorted({(n, m) for n, m, letter in counts if letter in "fud"})
+    if not points:
+        return "no law yet"
+    fit = np.array([counts[n, m, "f"] for n, m in points])
+    trials = np.array([sum(counts[n, m, letter] for letter in "fud") for n, m in points])
+    law = fit_fast(tally_counts([m for _, m in points], [n for n, _ in points], fit, trials))
+    if not np.isfinite(law.exponent):
+        return f"no exponent yet ({law.status})"
+    low, high = law.interval
+    return f"{critical}* ~ {over}^{law.exponent:.2f} [{low:.2f}, {high:.2f}] so far ({law.status})"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

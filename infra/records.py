@@ -1,0 +1,284 @@
+"""Rows: what finished cells leave behind. The typed schema, the content address, atomic shards, reading.
+
+A results folder holds ``rows/*.parquet`` (one shard per finished pack, named by its content), ``plans/*.json`` (one per
+requested sweep) and ``set-aside/`` (files found in ``rows/`` that are not rows). ``--out`` may be a local path or any
+pyarrow filesystem URI.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from infra.storage import UNREADABLE, Foreign, ResultsError, first_line, list_folder, locate, write_bytes
+
+SCHEMA_VERSION = "1"
+VERSION_KEY, DUPLICATES_KEY = b"widthlaw.schema", b"widthlaw.duplicates"
+
+HEAD = [
+    ("cell_id", pa.string(), "content address of the training: family, numerics version and all axes", "1"),
+    ("point_id", pa.string(), "content address of the grid point: the same without the seed", "1"),
+    ("family", pa.string(), "model family", "1"),
+    ("numerics", pa.string(), "numerics version of the family", "1"),
+]
+OUTCOME = [
+    ("outcome", pa.string(), "fit, unfit (within the budget), diverged or failed", "1"),
+    ("success", pa.int8(), "1 for fit, 0 for unfit and diverged, empty for failed", "1"),
+    ("reason", pa.string(), "why a training failed", "1"),
+    (
+        "steps",
+        pa.int64(),
+        "steps taken: the first point of the measuring grid (9% apart), or the budget, with this outcome",
+        "steps",
+    ),
+]
+PROVENANCE = [
+    ("compute_seconds", pa.float64(), "the cell's share of its pack's computing time", "s"),
+    ("pack_seconds", pa.float64(), "wall time of the whole pack", "s"),
+    ("finished", pa.string(), "when the pack's rows were written, UTC, ISO 8601", "1"),
+    ("host", pa.string(), "host name", "1"),
+    ("device", pa.string(), "device of the training", "1"),
+    ("threads", pa.int16(), "CPU threads", "threads"),
+    ("code", pa.string(), "hash of the package's source files", "1"),
+    (
+        "commit",
+        pa.string(),
+        "git commit of the code, with '-dirty' when the tree differs; empty outside a checkout",
+        "1",
+    ),
+    ("packages", pa.string(), "versions of python, torch, ray, numpy and the platform", "1"),
+]
+NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
+TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str  # int, float, str, bool or curve
+    meaning: str
+    unit: str
+
+
+def cell_id(family: str, numerics: str, fields: Mapping[str, Any]) -> str:
+    """Content address of a cell: 80 bits of SHA-256 over the canonical JSON of family, numerics version and fields.
+
+    A whole float counts as the integer, so that 1 and 1.0, 0.0 and -0.0 are the same cell.
+    """
+
+    def canonical(value: Any) -> Any:
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    fields = {name: canonical(value) for name, value in fields.items()}
+    content = json.dumps([family, numerics, fields], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(content.encode()).hexdigest()[:20]
+
+
+def point_id(family: str, numerics: str, fields: Mapping[str, Any]) -> str:
+    """Content address of a cell's grid point: the cell without its seed."""
+    return cell_id(family, numerics, {name: value for name, value in fields.items() if name != "seed"})
+
+
+def schema(axes: Sequence[Column], numbers: Sequence[Column]) -> pa.Schema:
+    """The schema of one family's rows; each field's metadata carries ``meaning`` and ``unit``."""
+
+    def make(name: str, type_: pa.DataType, meaning: str, unit: str) -> pa.Field:
+        return pa.field(name, type_, metadata={"meaning": meaning, "unit": unit})
+
+    fields = [make(*head) for head in HEAD]
+    fields += [make(c.name, TYPES[c.type], c.meaning, c.unit) for c in axes]
+    fields += [make(*outcome) for outcome in OUTCOME]
+    fields += [
+        make(c.name, pa.list_(pa.float64()) if c.type == "curve" else TYPES[c.type], c.meaning, c.unit) for c in numbers
+    ]
+    fields += [make(*provenance) for provenance in PROVENANCE]
+    return pa.schema(fields, metadata={VERSION_KEY: SCHEMA_VERSION.encode()})
+
+
+def write_shard(out: str, rows: Sequence[Mapping[str, Any]], row_schema: pa.Schema) -> str:
+    """Write one pack's rows as ``rows/NAME.parquet``, NAME the content address of its cells, which is returned."""
+    name = hashlib.sha256("".join(sorted(row["cell_id"] for row in rows)).encode()).hexdigest()[:20]
+    table = pa.Table.from_pylist([{key: row.get(key) for key in row_schema.names} for row in rows], row_schema)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    write_bytes(out, f"rows/{name}.parquet", sink.getvalue().to_pybytes())
+    return name
+
+
+def read_rows(
+    out: str,
+    family: str | None = None,
+    columns: list[str] | None = None,
+    expected: tuple[str, pa.Schema] | None = None,
+) -> tuple[pa.Table, list[Foreign]]:
+    """All rows of a results folder, one per cell, and what is in ``rows/`` and is not a shard of rows.
+
+    A cell recorded twice counts once (a ``failed`` row yields to any other). ResultsError when a shard was written with
+    another schema version. With no rows: an empty table with no columns.
+    """
+    filesystem, root = locate(out)
+    files, foreign = list_folder(filesystem, f"{root}/rows")
+    tables = []
+    for path in files:
+        try:
+            with filesystem.open_input_file(path) as file:
+                parquet = pq.ParquetFile(file, page_checksum_verification=True)
+                names = check_shard(out, parquet.schema_arrow)
+                wanted = columns and [name for name in dict.fromkeys([*NEEDED, *columns]) if name in names]
+                table = parquet.read(columns=wanted or None)
+            if expected and table["family"].unique().to_pylist() == [expected[0]]:
+                check_columns(table.schema, expected[1])
+            tables.append(table)
+        except UNREADABLE as error:
+            foreign.append(Foreign(path, first_line(error)))
+    if family:
+        tables = [table.filter(pc.equal(table["family"], family)) for table in tables]
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        return pa.table({}), foreign
+    try:
+        return deduplicated(pa.concat_tables(tables, promote_options="permissive")), foreign
+    except pa.ArrowException as error:
+        raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
+
+
+def check_columns(found: pa.Schema, expected: pa.Schema) -> None:
+    """ArrowInvalid where a shard lacks one of its family's axes or gives a column another type."""
+    axes = expected.names[: expected.names.index("outcome")]
+    for field in expected:
+        if field.name in axes and field.name not in found.names:
+            raise pa.ArrowInvalid(f"it has no column {field.name}")
+        if field.name in found.names and not found.field(field.name).type.equals(field.type):
+            raise pa.ArrowInvalid(f"its column {field.name} is not {field.type}")
+
+
+def check_shard(out: str, found: pa.Schema) -> list[str]:
+    """The column names of a shard. ArrowInvalid if it is not one, ResultsError if it has another schema version."""
+    version = (found.metadata or {}).get(VERSION_KEY)
+    if version is None:
+        raise pa.ArrowInvalid("it does not carry widthlaw's schema version")
+    if version != SCHEMA_VERSION.encode():
+        raise ResultsError(
+            f"{out} was written with schema {version.decode(errors='replace')}, this is schema {SCHEMA_VERSION}: "
+            "give another --out, or use the version that wrote it"
+        )
+    for name, kind, *_ in [*HEAD, *OUTCOME]:
+        if name not in found.names:
+            raise pa.ArrowInvalid(f"it has no column {name}")
+        if found.field(name).type != kind:
+            raise pa.ArrowInvalid(f"its column {name} is not {kind}")
+    return list(found.names)
+
+
+def deduplicated(table: pa.Table) -> pa.Table:
+    """One row per cell; among several the first that did not fail. The schema's metadata counts those left out."""
+    failed = pc.equal(table["outcome"], "failed").to_pylist()
+    best: dict[str, int] = {}
+    for i, identity in enumerate(table["cell_id"].to_pylist()):
+        if identity not in best or (failed[best[identity]] and not failed[i]):
+            best[identity] = i
+    left_out = len(table) - len(best)
+    if not left_out:
+        return table
+    metadata = {**(table.schema.metadata or {}), DUPLICATES_KEY: str(left_out).encode()}
+    return table.take(pa.array(sorted(best.values()))).replace_schema_metadata(metadata)
+
+
+def duplicates(table: pa.Table) -> int:
+    """How many rows ``read_rows`` left out because their cell was recorded more than once."""
+    return int((table.schema.metadata or {}).get(DUPLICATES_KEY, b"0"))
+
+
+def set_aside(out: str, foreign: Iterable[Foreign]) -> None:
+    """Move what is not a shard out of ``rows/`` into ``set-aside/``, so that it is asked about once."""
+    filesystem, root = locate(out)
+    for path, _ in foreign:
+        name = path.rsplit("/", 1)[1]
+        try:
+            filesystem.create_dir(f"{root}/set-aside", recursive=True)
+            taken = filesystem.get_file_info(f"{root}/set-aside/{name}").type != pafs.FileType.NotFound
+            filesystem.move(path, f"{root}/set-aside/{f'{uuid.uuid4().hex[:8]}-' if taken else ''}{name}")
+        except UNREADABLE as error:
+            raise ResultsError(f"cannot set aside {path}: {first_line(error)}; move it out of rows/ yourself") from None
+
+
+def set_aside_files(out: str) -> list[Foreign]:
+    """What earlier runs moved out of ``rows/``."""
+    filesystem, root = locate(out)
+    return [Foreign(path, "set aside earlier") for path in list_folder(filesystem, f"{root}/set-aside")[0]]
+
+
+def recorded(out: str, expected: tuple[str, pa.Schema] | None = None) -> tuple[set[str], list[Foreign]]:
+    """Content addresses of the cells that need no training (failed ones are tried again), and what is not a shard.
+
+    Every byte is read, so that a damaged shard is found before its rows are relied on. ``expected``: a family and its
+    schema; a shard of that family must have its axes and no column of another type.
+    """
+    table, foreign = read_rows(out, expected=expected)
+    if not len(table):
+        return set(), foreign
+    return set(table.filter(pc.not_equal(table["outcome"], "failed"))["cell_id"].to_pylist()), foreign
+
+
+def write_plan(out: str, plan: Mapping[str, Any]) -> None:
+    """Record what was asked for as ``plans/<plan_id>.json``: sweep, claim, family, axes, seeds, command."""
+    write_bytes(out, f"plans/{plan['plan_id']}.json", json.dumps(plan, indent=1, sort_keys=True).encode())
+
+
+def read_plans(out: str) -> list[dict[str, Any]]:
+    """All plans of a results folder, oldest first. ResultsError names a plan that is not readable."""
+    filesystem, root = locate(out)
+    plans = []
+    for path in list_folder(filesystem, f"{root}/plans")[0]:
+        try:
+            with filesystem.open_input_file(path) as file:
+                plan = json.loads(file.read())
+            plans.append((plan["created"], plan["plan_id"], plan))
+        except (*UNREADABLE, ValueError, TypeError, LookupError) as error:
+            raise ResultsError(f"{path} is not a plan: {first_line(error)}; delete it and run again") from None
+    return [plan for *_, plan in sorted(plans, key=lambda entry: entry[:2])]
+
+
+def read_plan(out: str, plan_id: str) -> dict[str, Any]:
+    """One plan. ResultsError when the folder has no such plan."""
+    for plan in read_plans(out):
+        if plan["plan_id"] == plan_id:
+            return plan
+    raise ResultsError(f"{out} holds no plan {plan_id}; run the sweep first")
+
+
+def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = None) -> pa.Table:
+    """The recorded rows of one plan: its family and numerics, its axis values, its seeds; sorted by cell_id."""
+    needed = columns and [*columns, "numerics", "seed", *plan["axes"]]
+    table, foreign = read_rows(out, plan["family"], needed)
+    if damaged := [file for file in foreign if file.path.endswith(".parquet")]:
+        raise ResultsError(
+            f"{damaged[0].path} is damaged ({damaged[0].why}); run the sweep again: it trains what is missing"
+        )
+    if not len(table) or not set(plan["axes"]) <= set(table.column_names):
+        return table.slice(0, 0)
+    inside = pc.and_(pc.equal(table["numerics"], plan["numerics"]), pc.less(table["seed"], plan["seeds"]))
+    for name, values in plan["axes"].items():
+        inside = pc.and_(inside, pc.is_in(table[name], pa.array(values, table[name].type)))
+    return table.filter(inside).sort_by("cell_id")
+
+
+def digest(table: pa.Table) -> str:
+    """SHA-256 of what rows say, in whatever order and whoever computed them: provenance columns do not count."""
+    provenance = {name for name, *_ in PROVENANCE}
+    if len(table):
+        table = table.sort_by("cell_id")
+    content = table.select(sorted(set(table.column_names) - provenance)).replace_schema_metadata().combine_chunks()
+    kinds = [pa.list_(kind.value_type) if pa.types.is_list(kind) else kind for kind in content.schema.types]
+    bare = pa.schema(list(zip(content.column_names, kinds, strict=True)))  # Parquet names a list's items otherwise
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, bare) as stream:
+        stream.write_table(content.cast(bare))
+    return hashlib.sha256(sink.getvalue()).hexdigest()

@@ -1,0 +1,79 @@
+"""One Ray Tune trial = one pack: train in blocks, checkpoint between reports, write the rows at the end."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from infra import pack, plan, provenance, records
+
+REPORT_SECONDS = 2.0  # a report costs the driver 5 ms; a killed worker loses at most this, or one block if it is longer
+
+
+class PackTrial(tune.Trainable):  # type: ignore[misc]
+    """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see plan.Pack), ``device``, ``out``, ``code``,
+    ``commit``.
+
+    A result carries ``outcomes``, one letter per cell (f, u, d, x; '.' while it trains), and ``seconds`` so far.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.job = job = config["job"]
+        if job["code"] != provenance.code():
+            raise RuntimeError(
+                f"host {provenance.host()} runs other code ({provenance.code()}) than the driver ({job['code']}): "
+                "install the same version of widthlaw on every node"
+            )
+        torch.set_num_threads(1)
+        self.device = job["device"]
+        self.cells = plan.from_columns(job["family"], job["columns"], job["size"])
+        self.progress: pack.Run | None = None
+        self.seconds = 0.0
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Let the actor serve the next pack: starting a process and importing torch costs seconds."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        if self.progress is None:
+            self.progress = pack.start(self.job["family"], self.cells, self.device)
+        while not pack.finished(self.progress):
+            pack.advance(self.progress)
+            if time.perf_counter() - began > REPORT_SECONDS:
+                break
+        self.seconds += time.perf_counter() - began
+        done = pack.finished(self.progress)
+        if done:
+            self.write(self.progress)
+        rows = self.progress.rows
+        outcomes = "".join(pack.LETTERS[rows[i]["outcome"]] if i in rows else "." for i in range(len(self.cells)))
+        return {"done": done, "outcomes": outcomes, "seconds": self.seconds}
+
+    def write(self, run: pack.Run) -> None:
+        """One atomic shard with the pack's rows and where they come from."""
+        origin = {
+            "pack_seconds": self.seconds,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "host": provenance.host(),
+            "device": torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
+            "threads": 1,
+            "code": self.job["code"],
+            "commit": self.job["commit"],
+            "packages": provenance.packages(),
+        }
+        schema = plan.row_schema(self.job["family"])
+        records.write_shard(self.job["out"], [row | origin for row in pack.rows(run)], schema)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        if self.progress is not None:
+            torch.save(pack.save(self.progress) | {"pack_seconds": self.seconds}, Path(checkpoint_dir) / "pack.pt")
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        saved = torch.load(Path(checkpoint) / "pack.pt", weights_only=True, map_location=self.device)
+        self.seconds = saved.pop("pack_seconds")
+        self.progress = pack.resume(saved, self.cells, self.device)

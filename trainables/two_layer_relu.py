@@ -1,0 +1,231 @@
+"""Two-layer ReLU network, first layer trained by full-batch gradient descent.
+
+Du, Zhai, Poczos, Singh 2018, Gradient descent provably optimizes over-parameterized neural networks, arXiv 1810.02054.
+
+    (1)  f(x) = m^{-1/2} sum_r a_r relu(w_r . x)          w_r(0) ~ N(0, init_scale^2 I_d),  a_r ~ Unif{-1, +1} fixed
+    (2)  L(W) = 1/2 sum_i r_i^2,   r_i = f(x_i) - y_i      W <- W - eta grad L(W)
+    (3)  H_ij = (x_i . x_j / m) sum_r 1{w_r . x_i >= 0} 1{w_r . x_j >= 0}                            Gram matrix
+    (4)  Hinf_ij = |x_i||x_j| cos(t) (pi - t) / (2 pi),  t = angle(x_i, x_j)                         E H(0)
+    (5)  Theorem 4.1: |r(k)|^2 <= (1 - eta lambda0 / 2)^k |r(0)|^2,   lambda0 = lambda_min(Hinf)
+    (6)  Corollary 4.1: |w_r(k) - w_r(0)| <= 4 sqrt(n) |r(0)| / (sqrt(m) lambda0)                    [recalled]
+
+Large width [derived]: (1/m) sum_r |w_r(k) - w_r(0)|^2 -> r(0) . Hinf^{-1} r(0) / m as the loss goes to 0.
+
+Two exact forms of update (2), chosen by shape alone: the plain one holds W (m x d); the Gram form holds C (n x m) with
+W = W(0) + C^T X, so that pre-activations are Z = X W^T = Z(0) + G C, G = X X^T. 2 n^2 m flops a step against 4 n d m.
+
+Differences from the paper: inputs may carry noise (then |x_i| is not exactly 1), weights an initialisation scale, and
+the step size is ``step_size`` / lambda_max(Hinf) instead of an unstated eta = O(lambda0 / n^2).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from trainables import axis, generator
+
+VERSION = "1"
+SHAPE = ("n", "m", "d", "dtype")
+
+
+@dataclass(frozen=True)
+class Cell:
+    m: int = axis("width, hidden units", "units")
+    n: int = axis("samples", "samples")
+    d: int = axis("input dimension", "coordinates", 16)
+    init_scale: float = axis("standard deviation of each initial weight; the paper's is 1", "1", 1.0)
+    noise: float = axis("input perturbation: x + noise g / sqrt(d), g ~ N(0, I_d), added to unit inputs", "|x|", 0.0)
+    labels: Literal["gauss", "sign"] = axis("labels before noise: N(0, 1) or uniform on {-1, +1}", "1", "sign")
+    label_noise: float = axis("standard deviation of N(0, 1) noise added to the labels", "|y|", 0.0)
+    step_size: float = axis("step size eta in units of 1 / lambda_max(Hinf)", "1/lambda_max", 1.0, positive=True)
+    tolerance: float = axis(
+        "a training is fit when its mean squared residual is at most this", "|y|^2", 1e-3, positive=True
+    )
+    budget: float = axis("step budget in units of 1 / (eta lambda0)", "1/(eta lambda0)", 20.0, positive=True)
+    max_steps: int = axis("cap on the step budget", "steps", 10_000)
+    dtype: Literal["float64", "float32"] = axis("precision of the training", "1", "float64")
+    seed: int = axis("seed of data, labels and initialisation", "1", 0)
+
+
+SMALL = Cell(m=32, n=8, d=4, tolerance=1e-2, max_steps=500)
+
+CRITERION = "mean squared residual at most `tolerance` within the step budget"
+
+COLUMNS = {
+    "loss": ("1/2 sum of squared residuals, eq. (2)", "|y|^2"),
+    "flips": ("share of (sample, unit) pairs whose activation differs from initialisation", "1"),
+    "dist_max": ("max over units of |w_r - w_r(0)|", "1"),
+    "dist_rms": ("root mean square over units of |w_r - w_r(0)|", "1"),
+    "mean_squared_residual": ("(1/n) sum of squared residuals", "|y|^2"),
+    "lambda_min_init": ("smallest eigenvalue of H(0), eq. (3)", "1"),
+    "lambda_min_end": ("smallest eigenvalue of H at the last step", "1"),
+    "gram_init_gap": ("spectral norm of H(0) - Hinf", "1"),
+    "gram_drift": ("spectral norm of H(end) - H(0)", "1"),
+    "lambda0": ("smallest eigenvalue of Hinf, eq. (4)", "1"),
+    "lambda_max": ("largest eigenvalue of Hinf", "1"),
+    "eta": ("step size", "1"),
+    "budget_steps": ("step budget", "steps"),
+    "rate_bound": ("eq. (5): bound on the factor of |r|^2 per step, 1 - eta lambda0 / 2", "1"),
+    "dist_bound": ("eq. (6): bound on dist_max [recalled]", "1"),
+    "dist_rms_limit": ("large-width limit of dist_rms at zero loss", "1"),
+    "width_scale": (
+        "n^6 / lambda0^4: the sufficient width of Theorem 4.1 up to its constant and delta^-3",
+        "units",
+    ),
+}
+
+
+class State(NamedTuple):
+    X: Float[Tensor, "n d"]
+    G: Float[Tensor, "n n"]  # X X^T
+    W0: Float[Tensor, "m d"]
+    W: Float[Tensor, "m d"]  # plain form: the weights; Gram form: stays W(0)
+    C: Float[Tensor, "n mc"]  # Gram form: W = W(0) + C^T X, mc = m; plain form: mc = 0
+    Z0: Float[Tensor, "n m"]
+    Z: Float[Tensor, "n m"]  # pre-activations X W^T
+    a: Float[Tensor, " m"]
+    y: Float[Tensor, " n"]
+    r: Float[Tensor, " n"]  # residual f(x_i) - y_i
+    r0: Float[Tensor, " n"]
+    eta: Float[Tensor, ""]
+    lambda0: Float[Tensor, ""]
+    lambda_max: Float[Tensor, ""]
+    movement: Float[Tensor, ""]  # r(0) . Hinf^{-1} r(0)
+    tolerance: Float[Tensor, ""]
+    budget: Int[Tensor, ""]
+
+
+def draw(cell: Cell, form: Literal["gram", "plain"] | None = None) -> State:
+    """Data, labels and W(0) of one cell. ``form`` overrides the choice by shape (Gram up to n = 2 d), for tests."""
+    rng = generator("two_layer_relu", cell.n, cell.m, cell.d, cell.seed)
+    normal = {"generator": rng, "dtype": torch.float64}
+    X = torch.nn.functional.normalize(torch.randn(cell.n, cell.d, **normal), dim=-1)
+    gauss, label_noise = torch.randn(2, cell.n, **normal)
+    W0 = cell.init_scale * torch.randn(cell.m, cell.d, **normal)
+    a = torch.randn(cell.m, **normal).sign()
+    X = X + cell.noise * torch.randn(cell.n, cell.d, **normal) / math.sqrt(cell.d)
+    y = (gauss.sign() if cell.labels == "sign" else gauss) + cell.label_noise * label_noise
+
+    G, Z0 = X @ X.T, X @ W0.T
+    r0 = output(Z0, a) - y
+    if not (G.isfinite().all() and r0.isfinite().all()):
+        raise ValueError("the inputs or the first outputs overflow")
+    eigenvalues, vectors = torch.linalg.eigh(limit_gram(G))
+    lambda0, lambda_max = eigenvalues[0], eigenvalues[-1]
+    eta = cell.step_size / lambda_max
+    steps = cell.budget / (eta * lambda0) if lambda0 > 0 else torch.tensor(math.inf)
+    gram_form = form == "gram" if form else cell.n <= 2 * cell.d
+    C = torch.zeros(cell.n, cell.m if gram_form else 0, dtype=torch.float64)
+    real = (X, G, W0, W0, C, Z0, Z0, a, y, r0, r0, eta, lambda0, lambda_max)
+    real += (((vectors.T @ r0) ** 2 / eigenvalues).sum(), torch.tensor(cell.tolerance))
+    dtype = getattr(torch, cell.dtype)
+    return State(*(t.to(dtype) for t in real), budget=steps.clamp(max=cell.max_steps).ceil().long())
+
+
+def step(s: State) -> State:
+    """One gradient step, eq. (2), in the form that the state was drawn in."""
+    m = s.a.shape[0]
+    D = torch.where(s.Z >= 0, s.r[:, None] * (s.eta / math.sqrt(m) * s.a), 0.0)  # eta dL/dZ, n x m
+    if s.C.shape[1]:
+        C = s.C - D
+        Z = s.Z0 + s.G @ C
+        return s._replace(C=C, Z=Z, r=output(Z, s.a) - s.y)
+    W = s.W - D.T @ s.X
+    Z = s.X @ W.T
+    return s._replace(W=W, Z=Z, r=output(Z, s.a) - s.y)
+
+
+def step_packed(s: State) -> State:
+    """``step`` on a stacked state (leading pack dimension), in place, without temporaries: the same update."""
+    D = (s.Z >= 0).to(s.Z.dtype)
+    D *= s.r[:, :, None]
+    D *= (s.eta[:, None] / math.sqrt(s.a.shape[1]) * s.a)[:, None, :]
+    if s.C.shape[2]:
+        s.C.sub_(D)
+        torch.baddbmm(s.Z0, s.G, s.C, out=s.Z)
+    else:
+        s.W.baddbmm_(D.mT, s.X, alpha=-1.0)
+        torch.bmm(s.X, s.W.mT, out=s.Z)
+    torch.clamp(s.Z, min=0, out=D)
+    D *= s.a[:, None, :]
+    torch.sum(D, -1, out=s.r)
+    s.r.div_(math.sqrt(s.a.shape[1])).sub_(s.y)
+    return s
+
+
+def observe(s: State) -> dict[str, Float[Tensor, ""]]:
+    moved = movement_squared(s)
+    return {
+        "loss": (s.r**2).sum() / 2,
+        "flips": ((s.Z >= 0) != (s.Z0 >= 0)).to(s.Z.dtype).mean(),
+        "dist_max": moved.max().sqrt(),
+        "dist_rms": moved.mean().sqrt(),
+    }
+
+
+def measure(s: State) -> dict[str, Float[Tensor, ""]]:
+    H0, H = gram(s.G, s.Z0), gram(s.G, s.Z)
+    return {
+        "mean_squared_residual": (s.r**2).mean(),
+        "lambda_min_init": torch.linalg.eigvalsh(H0)[0],
+        "lambda_min_end": torch.linalg.eigvalsh(H)[0],
+        "gram_init_gap": spectral_norm(H0 - limit_gram(s.G)),
+        "gram_drift": spectral_norm(H - H0),
+    }
+
+
+def theory(s: State) -> dict[str, Float[Tensor, ""]]:
+    n, m = s.Z.shape
+    return {
+        "lambda0": s.lambda0,
+        "lambda_max": s.lambda_max,
+        "eta": s.eta,
+        "budget_steps": s.budget.to(s.r.dtype),
+        "rate_bound": 1 - s.eta * s.lambda0 / 2,
+        "dist_bound": 4 * math.sqrt(n / m) * (s.r0**2).sum().sqrt() / s.lambda0,
+        "dist_rms_limit": (s.movement / m).sqrt(),
+        "width_scale": n**6 / (s.lambda0 * s.lambda0).square(),  # pow is not rounded alike in every vector lane
+    }
+
+
+def solved(s: State) -> Bool[Tensor, ""]:
+    return (s.r**2).mean() <= s.tolerance
+
+
+def budget(s: State) -> Int[Tensor, ""]:
+    return s.budget
+
+
+def output(Z: Float[Tensor, "n m"], a: Float[Tensor, " m"]) -> Float[Tensor, " n"]:
+    """Eq. (1) from pre-activations. A product and a sum: a matrix-vector kernel would depend on the pack's size."""
+    return (Z.clamp(min=0) * a).sum(-1) / math.sqrt(a.shape[0])
+
+
+def gram(G: Float[Tensor, "n n"], Z: Float[Tensor, "n m"]) -> Float[Tensor, "n n"]:
+    """Eq. (3) from the inputs' Gram matrix and the pre-activations."""
+    active = (Z >= 0).to(G.dtype)
+    return G * (active @ active.T) / Z.shape[1]
+
+
+def limit_gram(G: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """Eq. (4); the diagonal is exactly |x_i|^2 / 2."""
+    norms = G.diagonal().sqrt()
+    angle = (G / (norms[:, None] * norms)).clamp(-1, 1).arccos()
+    angle = torch.where(torch.eye(len(norms), dtype=torch.bool, device=G.device), 0.0, angle)
+    return G * (math.pi - angle) / (2 * math.pi)
+
+
+def spectral_norm(S: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    """Spectral norm of a symmetric matrix."""
+    return torch.linalg.eigvalsh(S).abs().max()
+
+
+def movement_squared(s: State) -> Float[Tensor, " m"]:
+    """|w_r - w_r(0)|^2 of every unit; in the Gram form c_r . (z_r - z_r(0)), negative only by rounding."""
+    if s.C.shape[1]:
+        return (s.C * (s.Z - s.Z0)).sum(0).clamp(min=0)
+    return ((s.W - s.W0) ** 2).sum(-1)
