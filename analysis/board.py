@@ -1,0 +1,217 @@
+"""The verdict board: every claim of a family held against the recorded rows, or the reason why they cannot answer it.
+
+What is compared with what:
+  * A claim about a critical axis (m*(n)) is held against the threshold law of each group.
+  * A rate (a metric falls as m^-1/2) is fitted at each value of the other axes by itself, never pooled: the claims are
+    made at fixed n, and a common slope would hide corrections in m/n. Only grid points at which EVERY training fits
+    enter, since near m* those that fit are a selection; a metric taken before the training needs no such care. The
+    verdict is the one where x spans the widest range (then the smallest n), a choice that no metric can sway; the
+    verdicts at all others are listed with it.
+  * An inequality is held training by training. Where the hypotheses ask for a width beyond those trained it is vacuous,
+    by the factor shown (unstated constants and delta count as 1); what happens there regardless is counted.
+  * A critical axis with its constant known (random features, m* = n) is also held grid point by grid point.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.powerlaws import PowerLaw, fit_power_law
+from analysis.study import Study, answers
+from analysis.theory import Array, Claim, claims
+from analysis.thresholds import ThresholdLaw
+from analysis.verdict import Verdict, against_bound, against_exponent, against_probability
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A metric over x at fixed other axes ("n = 16"): the points (N,), their law, and the verdict on it."""
+
+    title: str
+    x: Array
+    y: Array
+    law: PowerLaw
+    verdict: Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """measured / bound of single trainings, (N,), over x; `inside` says which meet the hypotheses."""
+
+    x: Array
+    ratio: Array
+    inside: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A claim and what the rows say of it. where: the group or part that the verdict speaks of."""
+
+    claim: Claim
+    verdict: Verdict
+    where: str
+    predicted: str
+    law: PowerLaw | ThresholdLaw | None = None
+    parts: tuple[Part, ...] = ()
+    cells: Cells | None = None
+    remark: str = ""
+
+    @property
+    def slug(self) -> str:
+        """For file names: the claim's name in words joined by hyphens."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.claim.name.lower()).split())
+
+
+@dataclass(frozen=True)
+class Board:
+    """The claims that the rows answer, and the others with the reason."""
+
+    held: tuple[Held, ...]
+    unanswered: tuple[tuple[Claim, str], ...]
+
+
+def board(found: Study) -> Board:
+    """Hold every claim of the study's family against its rows."""
+    frame = found.rows.to_pandas() if len(found.rows) else pd.DataFrame()
+    held: list[Held] = []
+    unanswered = []
+    for claim in claims(found.plan["family"]):
+        why = unanswerable(claim, found.plan, frame)
+        if why:
+            unanswered.append((claim, why))
+            continue
+        held += thresholds(claim, found)
+        if claim.metric is None and claim.bound and claim.constant is not None:
+            held.append(step(claim, frame))
+        if claim.metric and claim.bound:
+            held.append(inequality(claim, frame))
+        elif claim.metric:
+            held.append(rate(claim, found.plan, frame))
+    return Board(tuple(held), tuple(unanswered))
+
+
+def unanswerable(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> str:
+    """Why these rows say nothing about the claim; "" if they do."""
+    if frame.empty:
+        return "no rows"
+    if claim.critical and not answers(claim, plan):
+        return f"it needs a sweep of {claim.critical} over {claim.over}"
+    along = [f"curve_{claim.metric}", "curve_step"] if claim.per_step else []
+    missing = [name for name in (claim.metric, claim.bound, *along) if name and name not in frame]
+    if missing:
+        return f"the rows have no column {', '.join(missing)}"
+    if claim.metric and not claim.bound and len(plan["axes"].get(claim.over, ())) < 2:
+        return f"{claim.over} does not vary"
+    try:
+        shortfall(claim, frame)
+    except KeyError as error:
+        return f"the rows have no column {error.args[0]}"
+    return ""
+
+
+def thresholds(claim: Claim, found: Study) -> Iterator[Held]:
+    """The threshold law of each group against the claim's exponent."""
+    for group in found.groups:
+        for verdict in group.verdicts:
+            if verdict.claim is claim:
+                predicted = f"{claim.critical}* ~ {claim.over}^{claim.exponent:g}"
+                yield Held(claim, verdict, group.title, predicted, group.law)
+
+
+def step(claim: Claim, frame: pd.DataFrame) -> Held:
+    """A critical axis whose constant is stated: all trainings on its side of the bound fit, or none does."""
+    necessary, scale = claim.direction == "necessary", (claim.constant or 1.0) * frame[claim.bound]
+    side = frame[(frame[claim.critical] < scale) == necessary].dropna(subset=["success"])
+    points = side.groupby("point_id")["success"].agg(["sum", "count"])
+    share = np.full(len(points), 0.0 if necessary else 1.0)
+    verdict = against_probability(claim, points["sum"], points["count"], share, list(points.index))
+    sign = "<" if necessary else "≥"
+    factor = "" if claim.constant == 1 else f"{claim.constant:g} "
+    return Held(claim, verdict, "each grid point", f"{'none' if necessary else 'all'} fit at {claim.critical} {sign} "
+                f"{factor}{claim.bound}")  # fmt: skip
+
+
+def rate(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
+    """A metric over x, fitted at each value of the other axes; the verdict is that of the widest range of x."""
+    assert claim.metric is not None
+    keep = frame[claim.metric].notna() & (frame[claim.over] > 0)
+    if not claim.at_start:
+        keep &= frame.groupby("point_id")["success"].transform("min") == 1
+    axes = [name for name, values in plan["axes"].items() if len(values) > 1 and name != claim.over]
+    parts = []
+    for key, rows in frame.groupby(axes or (lambda _: 0)):
+        title = ", ".join(f"{name} = {value}" for name, value in zip(axes, key, strict=True)) if axes else ""
+        parts.append(part(claim, title, rows[keep[rows.index]]))
+    first = max(parts, key=lambda one: (one.law.status == "ok", span(one.law)))
+    others = [one.verdict.kind if math.isfinite(one.law.exponent) else "no law" for one in parts]
+    kinds = ", ".join(f"{others.count(kind)} {kind}" for kind in sorted(set(others), key=others.index))
+    remark = "before the training" if claim.at_start else "grid points where every training fits"
+    remark += f"; at {len(parts)} values of {', '.join(axes)}: {kinds}" if len(parts) > 1 else ""
+    predicted = f"{claim.metric} ~ {claim.over}^{claim.exponent:g}"
+    return Held(claim, first.verdict, first.title, predicted, first.law, tuple(parts), remark=remark)
+
+
+def part(claim: Claim, title: str, rows: pd.DataFrame) -> Part:
+    """One power law and its verdict; the shortfall is that of the best training in it."""
+    x, y = (rows[name].to_numpy(dtype=float) for name in (claim.over, claim.metric))
+    law = fit_power_law(x, y)
+    short = shortfall(claim, rows)
+    least = float(short.min()) if short is not None and len(short) else 1.0
+    return Part(title, x, y, law, against_exponent(law, claim, shortfall=least))
+
+
+def span(law: PowerLaw) -> float:
+    """Octaves of x, -1 without a range."""
+    low, high = law.over_range
+    return round(math.log2(high / low), 6) if high > 0 and low > 0 else -1.0
+
+
+def shortfall(claim: Claim, rows: pd.DataFrame) -> Array | None:
+    """By what factor each row's `over` misses what the hypotheses ask for; None where they ask for nothing."""
+    if claim.needed is None:
+        return None
+    columns = {str(name): rows[name].to_numpy(dtype=float) for name in rows.select_dtypes("number")}
+    return np.asarray(claim.needed(columns) / columns[claim.over])
+
+
+def inequality(claim: Claim, frame: pd.DataFrame) -> Held:
+    """metric <= constant x bound, training by training."""
+    if claim.per_step:
+        value, limit = worst(claim, frame), np.ones(len(frame))
+        predicted = f"{claim.metric}(k) ≤ {claim.bound}^k {claim.metric}(0)"
+    else:
+        value, limit = (frame[str(name)].to_numpy(dtype=float) for name in (claim.metric, claim.bound))
+        limit = (claim.constant or 1.0) * limit
+        predicted = f"{claim.metric} ≤ {'' if claim.constant in (None, 1) else f'{claim.constant:g} '}{claim.bound}"
+    short = shortfall(claim, frame)
+    verdict = against_bound(claim, value, limit, frame["cell_id"].tolist(), shortfall=short)
+    ratio = value / limit
+    known = np.isfinite(ratio) if short is None else np.isfinite(ratio) & np.isfinite(short)
+    inside = np.ones(len(frame)) if short is None else (short <= 1).astype(float)
+    beyond = known & (inside == 0)
+    remark = ""
+    if beyond.any():
+        holds = int((ratio[beyond] <= 1 + 1e-6).sum())
+        remark = f"outside its hypotheses the inequality holds all the same at {holds:,} of {int(beyond.sum()):,} "
+        remark += f"trainings (measured / bound: median {np.median(ratio[beyond]):.2g}, most {ratio[beyond].max():.2g})"
+    cells = Cells(frame[claim.over].to_numpy(dtype=float)[known], ratio[known], inside[known])
+    return Held(claim, verdict, "each training", predicted, cells=cells, remark=remark)
+
+
+def worst(claim: Claim, frame: pd.DataFrame) -> Array:
+    """Per training: the largest metric(k) / (bound^k metric(0)) over the steps k >= 1 of its curve; NaN without one."""
+    found = np.full(len(frame), NAN)
+    curves = zip(frame["curve_step"], frame[f"curve_{claim.metric}"], frame[str(claim.bound)], strict=True)
+    for i, (steps, curve, factor) in enumerate(curves):
+        if curve is None or len(curve) < 2 or not factor > 0:
+            continue
+        k, y = np.asarray(steps, dtype=float), np.asarray(curve, dtype=float)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            found[i] = np.exp(np.log(y[1:]) - np.log(y[0]) - (k[1:] - k[0]) * np.log(factor)).max()
+    return found

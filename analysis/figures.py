@@ -1,0 +1,152 @@
+"""Laws -> axes. Fits nothing: what is drawn was fitted elsewhere, and every figure carries the hash of its rows."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.outcomes import Array, Tally
+from analysis.theory import Claim
+from analysis.thresholds import ThresholdLaw
+
+STYLE: dict[Any, Any] = {
+    "font.family": "serif",
+    "mathtext.fontset": "cm",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.title_fontsize": 10,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+}
+PANEL = (4.2, 4.0)  # inches
+COLOURS = "cividis"  # reads the same for colour-blind eyes and in grey
+LINE, THEOREM = "#d7301f", "#111111"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One phase diagram: outcomes, their law, and the claim whose slope is drawn beside it."""
+
+    title: str
+    tally: Tally
+    law: ThresholdLaw
+    claim: Claim | None = None
+
+
+def phase_diagram(panels: Sequence[Panel], names: tuple[str, str], stamp: str) -> Figure:
+    """Success probability over (n, m), one panel each, with m*(n), its band and the theorem's slope.
+
+    ``names`` label the over and the critical axis; ``stamp`` goes into the lower right corner.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PANEL[0] * columns + 0.7, PANEL[1] * rows + 0.5))
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            mesh = draw_rates(axes, panel.tally)
+            draw_law(axes, panel.law)
+            if panel.claim is not None and panel.claim.exponent is not None:
+                draw_slope(axes, panel.law, panel.claim)
+            caption(axes, panel.title)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        for axes in grid[-1]:
+            axes.set_xlabel(names[0])
+        for axes in grid[:, 0]:
+            axes.set_ylabel(names[1])
+        bar = figure.colorbar(mesh, ax=grid, label="share of trainings that fit", fraction=0.05, pad=0.02)
+        bar.outline.set_visible(False)
+        figure.supxlabel(stamp, fontsize=6, color="0.35", x=0.99, ha="right")
+    return figure
+
+
+def caption(axes: Axes, title: str) -> None:
+    """Title and legend above the axes, where they hide no cell."""
+    legend = axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, handlelength=1.8, title=title)
+    legend.set_alignment("left")
+
+
+def draw_rates(axes: Axes, tally: Tally) -> mpl.collections.QuadMesh:
+    """The success rate of every (n, m) as a coloured cell; hatched where nothing was trained."""
+    over, critical = np.unique(tally.over), np.unique(tally.critical)
+    rates = np.full((len(critical), len(over)), np.nan)
+    place = np.searchsorted(critical, tally.critical), np.searchsorted(over, tally.over)
+    rates[place] = tally.successes / tally.trials
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_facecolor("0.92")
+    mesh = axes.pcolormesh(edges(over), edges(critical), np.ma.masked_invalid(rates), cmap=COLOURS, vmin=0, vmax=1)
+    mesh.set(edgecolor="face", linewidth=0.3)  # no hairlines between cells of vector files
+    axes.set_xticks(over, [f"{value:g}" for value in over])
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.minorticks_off()
+    axes.set_xlim(edges(over)[0], edges(over)[-1])
+    axes.set_ylim(edges(critical)[0], edges(critical)[-1])
+    return mesh
+
+
+def draw_law(axes: Axes, law: ThresholdLaw) -> None:
+    """Points m*(n) with 95% intervals (arrows where one-sided), the fitted law and its band."""
+    for i, point in enumerate(law.points):
+        low, high = np.clip(point.interval, *axes.get_ylim())
+        label = f"${law.critical_name}^*$, {law.level:.0%} of the trainings fit, 95% interval" if i == 0 else None
+        marker = {None: "o", "above": "^", "below": "v"}[point.censored]
+        at = point.critical if point.censored is None else (low if point.censored == "above" else high)
+        error = [[max(at - low, 0)], [max(high - at, 0)]]
+        axes.errorbar(
+            point.over, at, error, fmt=marker, color="white", mec="black", ecolor="black", ms=4.5, capsize=2, lw=1.1,
+            zorder=4, label=label,
+        )  # fmt: skip
+    if np.isfinite(law.exponent):
+        over = np.geomspace(*law.over_range, 100)
+        middle, low, high = law.predict(over)
+        axes.fill_between(over, low, high, color=LINE, alpha=0.3, lw=0, zorder=2)
+        ends = f"[{law.interval[0]:.2f}, {law.interval[1]:.2f}]"
+        where = f"{law.over_name} \\geq {law.over_range[0]:.0f}" if "1/n" not in law.form else "\\mathrm{large}\\ n"
+        name = f"${law.critical_name}^* \\propto {law.over_name}^{{{law.exponent:.2f}}}$, 95% {ends}, ${where}$"
+        axes.plot(over, middle, color=LINE, lw=1.6, zorder=3, label=name)
+
+
+def draw_slope(axes: Axes, law: ThresholdLaw, claim: Claim) -> None:
+    """The claim as a dashed line: where its constant is unstated, its slope through the law's first point."""
+    known = [point for point in law.points if point.censored is None and point.over >= law.over_range[0] * (1 - 1e-9)]
+    if not known:
+        return
+    top = axes.get_ylim()[1]
+    over = np.geomspace(known[0].over, axes.get_xlim()[1], 200)
+    exponent = float(claim.exponent or 0)
+    constant = claim.constant or known[0].critical / known[0].over ** exponent
+    line = constant * over**exponent
+    inside = line <= top
+    what = "theorem" if claim.constant else "slope of the theorem"
+    label = f"{what}, ${law.over_name}^{{{claim.exponent:g}}}$"
+    axes.plot(over[inside], line[inside], "--", color=THEOREM, lw=1.2, zorder=3, label=label)
+
+
+def edges(values: Array) -> Array:
+    """Cell borders halfway (in the logarithm) between sorted positive values (k,) -> (k + 1,)."""
+    logs = np.log(values)
+    if len(logs) == 1:
+        return np.asarray(np.exp(logs[0] + np.array([-0.35, 0.35])))
+    middle = (logs[1:] + logs[:-1]) / 2
+    return np.asarray(np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]])))
+
+
+def encoded(figure: Figure, kind: str) -> bytes:
+    """The figure as a file's content; kind "pdf", "png" or "svg". The same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {"Software": None})
+    with mpl.rc_context({"svg.hashsalt": "widthlaw"}):
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()

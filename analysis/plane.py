@@ -1,0 +1,211 @@
+"""The critical width over two axes: m* = C n^p d^q, and whether it is a function of n/d alone.
+
+The fit is the hierarchical one of ``fit_threshold`` with a column more. A collapse is asked of the points
+themselves, without assuming a power law: log m* as a parabola in log n - k log d, for k = 1 and for a free k,
+against a parabola in both logs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linprog
+from scipy.special import logit
+
+from analysis.firth import CUTOFF, design_effect, firth, width_effect
+from analysis.forms import Family, aicc, fit_family, summaries
+from analysis.hierarchical import hierarchical
+from analysis.law import EVERYTHING, Interval, Threshold, exponential
+from analysis.outcomes import Array, Tally
+from analysis.points import thresholds
+from analysis.separation import Brackets, Groups, brackets, groups
+from analysis.survey import remarks
+
+FEWEST = 9  # crossed (n, d) below which a collapse is not judged: a parabola in both logs takes six
+POWERS = np.linspace(-2.0, 4.0, 601)  # of d in n / d^k
+NODES = np.array([-1.2247, 0.0, 1.2247])
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """Does m* depend on n / d^k alone? ``power`` k with its 95% interval; AICc of n/d and of n/d^k above that of
+    the best of the three descriptions, the third being a free surface."""
+
+    power: float
+    interval: Interval
+    ratio: float
+    scaled: float
+
+
+@dataclass(frozen=True)
+class PlaneLaw:
+    """m* = prefactor n^exponents[0] d^exponents[1], with 95% intervals, that of their ``total`` (0 in a power law
+    of n/d), status, notes, the points per (n, d), and the collapse if it could be judged."""
+
+    exponents: tuple[float, float]
+    intervals: tuple[Interval, Interval]
+    total: Interval
+    prefactor: float
+    status: str
+    notes: tuple[str, ...]
+    points: tuple[Threshold, ...]
+    level: float
+    trainings: int
+    dropped: int
+    collapse: Collapse | None = None
+    names: tuple[str, str, str] = ("m", "n", "d")
+
+    def summary(self) -> str:
+        """One line for the law, one for its status."""
+        m, n, d = self.names
+        (p, q), ((a, b), (e, f)) = self.exponents, self.intervals
+        law = f"{m}* = {self.prefactor:.3g} {n}^{p:.3f} {d}^{q:.3f}  [{a:.3f}, {b:.3f}] [{e:.3f}, {f:.3f}]"
+        law = law if np.isfinite(p) else f"no exponents of {m}*({n}, {d})"
+        return f"{law} ({self.trainings} trainings)\nstatus: " + "; ".join([self.status, *self.notes])
+
+
+def fit_plane(data: Tally, level: float = 0.5) -> PlaneLaw:
+    """Fit the law over both axes of a tally that has a ``second`` one; as tolerant of poor data as
+    ``fit_threshold``. Raises ValueError for a level outside (0, 1) or a tally with one axis."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie in (0, 1), got {level:g}")
+    if data.second is None:
+        raise ValueError("this tally has one axis: use fit_threshold")
+    where = groups(data)
+    around = brackets(data, where.of, len(where))
+    raw = np.column_stack([np.ones_like(data.over), np.log(data.critical), np.log(data.over), np.log(data.second)])
+    status = _degenerate(data, where, raw)
+    if status:
+        return _none(data, level, status, thresholds(data, where, around, None, level) if len(where) else ())
+    design = raw - np.append(0.0, raw[:, 1:].mean(0))
+    joint = firth(design, data.successes, data.trials)
+    if width_effect(design, data, joint) < CUTOFF:
+        return _none(data, level, "no width effect", thresholds(data, where, around, None, level))
+    effect = max(design_effect(data, design, joint, column) for column in (2, 3))
+    return _fit(data, level, where, around, joint.coefficients, raw[:, 1:].mean(0), effect)
+
+
+def _degenerate(data: Tally, where: Groups, raw: Array) -> str:
+    won = data.successes.sum()
+    if not data.trainings:
+        return "no data"
+    if won in (0, data.trainings):
+        return "all succeeded" if won else "all failed"
+    if np.linalg.matrix_rank(raw[:, [0, 2, 3]]) < 3:
+        return f"one axis only: {data.over_name} and {data.second_name} do not vary independently"
+    return "" if len(where) > 3 else "three points: law untested"
+
+
+def _none(data: Tally, level: float, status: str, points: tuple[Threshold, ...]) -> PlaneLaw:
+    return PlaneLaw(
+        (np.nan, np.nan), (EVERYTHING, EVERYTHING), EVERYTHING, np.nan, status, remarks(data, points), points,
+        level, data.trainings, data.dropped, None, (data.critical_name, data.over_name, data.second_name),
+    )  # fmt: skip
+
+
+def _fit(
+    data: Tally, level: float, where: Groups, around: Brackets, joint: Array, centre: Array, effect: float
+) -> PlaneLaw:
+    assert where.second is not None
+    logs = np.column_stack([np.log(where.over), np.log(where.second)])
+    middle = logs.mean(0)
+    columns = np.column_stack([np.ones(len(where)), logs - middle])
+    p, q = -joint[2:] / joint[1]
+    height = centre[0] + (logit(level) - joint[0]) / joint[1] + np.array([p, q]) @ (middle - centre[1:])
+    fit = hierarchical(
+        data, where.of, columns, logs[:, 0] - middle[0], np.array([height, p, q, np.log(joint[1])]),
+        level=level, inflation=effect,
+    )  # fmt: skip
+    slopes = fit.slopes(logs[:, 0] - middle[0], NODES)
+    points = thresholds(
+        data, where, around, slopes, level,
+        lapse=fit.lapse, skew=fit.average(fit.columns + 4), inflation=effect,
+    )  # fmt: skip
+    rows = np.eye(3)
+    intervals = fit.interval(rows[1]), fit.interval(rows[2])
+    lines = separating_planes(logs, around)
+    if lines is not None:
+        intervals = _hull(intervals[0], lines[0]), _hull(intervals[1], lines[1])
+    crossed = sum(point.censored is None for point in points)
+    status = "separated" if lines is not None else "censored" if crossed < len(points) else "ok"
+    collapse = collapse_of(points)
+    notes = remarks(data, points) + _collapse_notes(collapse, data)
+    if crossed < 4:
+        return _none(data, level, "censored", points)
+    names = (data.critical_name, data.over_name, data.second_name)
+    return PlaneLaw(
+        (fit.quantile(0.5, rows[1]), fit.quantile(0.5, rows[2])), intervals, fit.interval(rows[1] + rows[2]),
+        float(exponential(fit.quantile(0.5, np.append(1.0, -middle)))), status, notes, points, level, data.trainings,
+        data.dropped, collapse, names,
+    )  # fmt: skip
+
+
+def _hull(a: Interval, b: Interval) -> Interval:
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+def separating_planes(logs: Array, around: Brackets) -> tuple[Interval, Interval] | None:
+    """Ranges of p and q over the planes log m = a + p log n + q log d through every bracket, by linear
+    programming; None if there are none. ``logs`` (K, 2)."""
+    if not around.clean.all():
+        return None
+    rows = np.column_stack([np.ones(len(logs)), logs])
+    high, low = np.isfinite(around.high), around.low > 0
+    limits = np.vstack([rows[high], -rows[low]])
+    bounds = np.append(np.log(around.high[high]), -np.log(around.low[low])) + 1e-9
+    ends = []
+    for cost in (np.eye(3)[1], np.eye(3)[2]):
+        for sign in (1.0, -1.0):
+            found = linprog(sign * cost, A_ub=limits, b_ub=bounds, bounds=(None, None))
+            if found.status == 2:
+                return None
+            ends.append(float(found.x @ cost) if found.status == 0 else -sign * np.inf)
+    return (ends[0], ends[1]), (ends[2], ends[3])
+
+
+def collapse_of(points: tuple[Threshold, ...]) -> Collapse | None:
+    """Judge the collapse on the crossed points (n, d); None below nine of them."""
+    crossed = [point for point in points if point.censored is None and point.second is not None]
+    if len(crossed) < FEWEST:
+        return None
+    z, y, errors = summaries(points)
+    v: Array = np.log([point.second or np.nan for point in crossed])
+    z, v = z - z.mean(), v - v.mean()
+    columns = [np.ones_like(z), z, v, z * z, z * v, v * v]
+    surface = np.column_stack(columns)
+    fits = [
+        fit_family(_parabola(np.array([1.0]), z, v, 3), y, errors),
+        fit_family(_parabola(POWERS, z, v, 4), y, errors),
+        fit_family(_family(surface[None], 6, np.zeros(1)), y, errors),
+    ]
+    share = min(fit.share for fit in fits)
+    scores = np.array([aicc(fit, len(z), share) for fit in fits])
+    inside = POWERS[fits[1].profile <= fits[1].deviance + CUTOFF]
+    ratio, scaled = (float(score) for score in (scores - scores.min())[:2])
+    return Collapse(fits[1].breaks, (float(inside.min()), float(inside.max())), ratio, scaled)
+
+
+def _parabola(powers: Array, z: Array, v: Array, parameters: int) -> Family:
+    run: Array = z - powers[:, None] * v
+    return _family(np.stack([np.ones_like(run), run, run**2.0], axis=2), parameters, powers)
+
+
+def _family(design: Array, parameters: int, label: Array) -> Family:
+    count, columns = len(design), design.shape[2]
+    return Family(
+        "collapse", np.zeros(design.shape[:2]), design, np.zeros(columns), np.zeros(count),
+        np.eye(columns)[1], parameters, label,
+    )  # fmt: skip
+
+
+def _collapse_notes(collapse: Collapse | None, data: Tally) -> tuple[str, ...]:
+    if collapse is None:
+        return ()
+    m, n, d = data.critical_name, data.over_name, data.second_name
+    if collapse.ratio < 2:
+        return (f"{m}* collapses onto {n}/{d}",)
+    if collapse.scaled < 2:
+        low, high = collapse.interval
+        return (f"{m}* collapses onto {n}/{d}^{collapse.power:.2f} [{low:.2f}, {high:.2f}], not onto {n}/{d}",)
+    return (f"{m}* does not collapse onto {n} over a power of {d}",)

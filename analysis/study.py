@@ -1,0 +1,127 @@
+"""One plan's rows -> its groups, each with its law. What is fast enough to know at the end of every sweep."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis import figures
+from analysis.theory import Claim, claims
+from analysis.thresholds import ThresholdLaw, fit_threshold, tally
+from analysis.verdict import Verdict, against_exponent
+from infra import records
+
+SHOWN = ("d", "depth", "init_scale", "noise", "step_size", "tolerance", "budget")  # settings a figure names
+USUAL = ("init_scale 1", "noise 0", "step_size 1")  # and those it does not
+OUTCOMES = ("fit", "unfit", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The trainings of a plan that share every axis but the critical, the over axis and the seed; and their law."""
+
+    title: str
+    law: ThresholdLaw
+    panel: figures.Panel
+    verdicts: tuple[Verdict, ...]
+    bound_exponent: float  # how the claim's own bound grows on these data, NaN when the rows carry none
+    counts: dict[str, int]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A plan with its rows, their hash, the groups and the count of every outcome, also of what was never recorded."""
+
+    plan: Mapping[str, Any]
+    rows: pa.Table
+    sha256: str
+    groups: tuple[Group, ...]
+    counts: dict[str, int]
+
+    @property
+    def stem(self) -> str:
+        """The start of every file name of this plan."""
+        return f"{self.plan['sweep']}-{self.plan['plan_id'][:6]}"
+
+    @property
+    def stamp(self) -> str:
+        """What every figure carries: where its numbers come from."""
+        free = (self.plan["over"], self.plan["critical"])
+        fixed = {name: values[0] for name, values in self.plan["axes"].items() if len(values) == 1}
+        told = [f"{name} {fixed[name]:g}" for name in SHOWN if name in fixed and name not in free]
+        told = [text for text in told if text not in USUAL]
+        settings = ", ".join([self.plan["family"], *told])
+        return f"{settings}; {len(self.rows)} rows, sha256 {self.sha256[:12]}"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Labels of the over and the critical axis."""
+        over, critical = (
+            f"{self.plan['meanings'][name]}, {name}" for name in (self.plan["over"], self.plan["critical"])
+        )
+        return over, critical
+
+
+def study(out: str, plan: Mapping[str, Any]) -> Study:
+    """Read and fit one plan of a results folder."""
+    rows = records.plan_rows(out, plan)
+    groups = tuple(fitted(plan, title, part) for title, part in split(plan, rows))
+    counts = tallied(rows) | {"asked for": math.prod(map(len, plan["axes"].values())) * plan["seeds"]}
+    counts["not recorded"] = max(0, counts["asked for"] - len(rows))
+    return Study(plan, rows, records.digest(rows), groups, counts | {"recorded twice": records.duplicates(rows)})
+
+
+def split(plan: Mapping[str, Any], rows: pa.Table) -> list[tuple[str, pa.Table]]:
+    """The rows by the axes that vary beside critical and over, with a title such as "d = 16" (empty if none vary)."""
+    others = [name for name, values in plan["axes"].items() if len(values) > 1]
+    others = [name for name in others if name not in (plan["critical"], plan["over"])]
+    parts = []
+    for values in product(*(plan["axes"][name] for name in others)):
+        part = rows
+        for name, value in zip(others, values, strict=True):
+            part = part.filter(pc.equal(part[name], value)) if len(part) else part
+        parts.append((", ".join(f"{name} = {value}" for name, value in zip(others, values, strict=True)), part))
+    return parts
+
+
+def fitted(plan: Mapping[str, Any], title: str, rows: pa.Table) -> Group:
+    """The law of one group of rows, held against the claims about it, and what to draw of it."""
+    critical, over = plan["critical"], plan["over"]
+    columns = [rows[name].to_numpy() if len(rows) else np.zeros(0) for name in (critical, over, "success")]
+    counts = tally(*columns, critical_name=critical, over_name=over)  # equal seeds at other shapes are independent
+    law = fit_threshold(counts, plan["level"])
+    about = [claim for claim in claims(plan["family"]) if answers(claim, plan)]
+    slope = min(about, key=lambda claim: not claim.gates, default=None)  # the theorem drawn beside the law
+    verdicts = tuple(against_exponent(law, claim) for claim in about)
+    panel, growth = figures.Panel(title, counts, law, slope), bound_growth(rows, slope, law)
+    return Group(title, law, panel, verdicts, growth, tallied(rows), records.digest(rows))
+
+
+def bound_growth(rows: pa.Table, claim: Claim | None, law: ThresholdLaw) -> float:
+    """Slope of log bound over log n, medians per n, on the law's range: a claim's exponent holds at fixed lambda0."""
+    if claim is None or claim.bound not in rows.column_names:
+        return math.nan
+    frame = rows.select([claim.over, claim.bound]).to_pandas()
+    low, high = law.over_range
+    frame = frame[(frame[claim.over] >= low * (1 - 1e-9)) & (frame[claim.over] <= high * (1 + 1e-9))]
+    medians = frame.groupby(claim.over)[claim.bound].median()
+    medians = medians[medians > 0]
+    return float(np.polyfit(np.log(medians.index), np.log(medians), 1)[0]) if len(medians) > 1 else math.nan
+
+
+def answers(claim: Claim, plan: Mapping[str, Any]) -> bool:
+    """Does the law of this plan's critical axis say something about the claim's exponent?"""
+    return claim.exponent is not None and claim.critical == plan["critical"] and claim.over == plan["over"]
+
+
+def tallied(rows: pa.Table) -> dict[str, int]:
+    """How many rows ended how; every outcome is named, also those that did not occur."""
+    found = Counter(rows["outcome"].to_pylist() if len(rows) else [])
+    return {name: found[name] for name in [*OUTCOMES, *sorted(set(found) - set(OUTCOMES))]}
