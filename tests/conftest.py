@@ -1,0 +1,9 @@
+"""In every test shapes and types are checked at run time: beartype enforces the jaxtyping annotations of trainables."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("trainables", "beartype.beartype")

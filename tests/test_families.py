@@ -1,0 +1,163 @@
+"""The contract that every module in trainables/ inherits."""
+
+import copy
+import dataclasses
+import io
+import random
+import time
+import typing
+
+import pytest
+import torch
+from torch.func import vmap
+from training import assert_same_bits, by_id, seeds, trained
+
+import trainables
+from infra import options, pack, plan
+
+FAMILIES = trainables.names()
+LARGEST = 200  # cells in the largest pack compared bit for bit
+
+
+def medium(family):
+    """A cell of the usual size and odd dimensions, so that stacked matrices start at unaligned addresses."""
+    module = trainables.load(family)
+    fields = {field.name for field in dataclasses.fields(module.Cell)}
+    return dataclasses.replace(module.SMALL, **{k: v for k, v in {"m": 37, "n": 45, "d": 5}.items() if k in fields})
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def module(family):
+    return trainables.load(family)
+
+
+def test_declares_what_the_contract_names(module):
+    fields = dataclasses.fields(module.Cell)
+    assert fields[-1].name == "seed"
+    assert all(field.metadata["meaning"] and field.metadata["unit"] for field in fields)
+    assert set(module.SHAPE) <= {field.name for field in fields}
+    assert "arXiv" in module.__doc__ and "(1)" in module.__doc__
+    assert module.VERSION and module.CRITERION
+
+
+def test_axes_have_types_that_options_can_read_and_no_name_of_a_common_option(module):
+    for field in dataclasses.fields(module.Cell):
+        literal = typing.get_origin(field.type) is typing.Literal and all(
+            isinstance(value, str) for value in typing.get_args(field.type)
+        )
+        assert field.type in (int, float, bool) or literal, field.name
+    common = {option.name for option in dataclasses.fields(options.Options)}
+    assert not common & {field.name for field in dataclasses.fields(module.Cell)}
+
+
+def test_every_number_has_a_meaning_and_a_unit_and_no_other_has(module):
+    state = module.draw(module.SMALL)
+    numbers = [module.observe(state), module.measure(state), module.theory(state)]
+    names = [name for part in numbers for name in part]
+    assert sorted(names) == sorted(module.COLUMNS), "each name once, all declared"
+    assert "loss" in numbers[0]
+    assert all(meaning and unit for meaning, unit in module.COLUMNS.values())
+    assert all(tensor.shape == () for part in numbers for tensor in part.values())
+
+
+def test_draw_depends_on_the_cell_alone(module):
+    torch.manual_seed(1)
+    first = module.draw(module.SMALL)
+    torch.manual_seed(2)
+    random.seed(2)
+    again = module.draw(module.SMALL)
+    other = module.draw(dataclasses.replace(module.SMALL, seed=module.SMALL.seed + 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_small_cell_trains_in_well_under_a_second(family, module):
+    trained(family, [module.SMALL])  # warm up
+    began = time.process_time()
+    (row,) = trained(family, [module.SMALL]).values()
+    assert time.process_time() - began < 1
+    assert row["outcome"] in ("fit", "unfit")
+
+
+def test_rows_fill_the_schema(family, module):
+    schema = plan.row_schema(family)
+    (row,) = trained(family, [module.SMALL]).values()
+    assert set(row) <= set(schema.names)
+    missing = set(schema.names) - set(row)
+    assert missing == {
+        "compute_seconds",
+        "pack_seconds",
+        "finished",
+        "host",
+        "device",
+        "threads",
+        "code",
+        "commit",
+        "packages",
+    }
+
+
+@pytest.mark.parametrize("size", ["small", "medium"])
+def test_a_cells_row_is_the_same_in_every_pack_order_and_thread_count(family, module, size):
+    cells = seeds(module.SMALL if size == "small" else medium(family), LARGEST)
+    reference = trained(family, cells)
+    shuffled = cells[:]
+    random.Random(5).shuffle(shuffled)
+    for part in ([cells[0]], [cells[111]], cells[40:43], cells[7:24], shuffled):
+        assert_same_bits(trained(family, part), reference)
+    torch.set_num_threads(2)
+    try:
+        assert_same_bits(trained(family, cells[3:20]), reference)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_interrupted_at_any_block_and_resumed_equals_uninterrupted(family, module):
+    cells = seeds(module.SMALL, 7)
+    reference = trained(family, cells)
+    run, blocks = pack.start(family, cells), 0
+    while not pack.finished(run):
+        file = io.BytesIO()
+        torch.save(pack.save(run), file)
+        file.seek(0)
+        resumed = pack.resume(torch.load(file, weights_only=True), cells)
+        if blocks % 8 == 0:  # from here to the end; every block is saved and loaded on the way anyway
+            ahead = copy.deepcopy(resumed)
+            while not pack.finished(ahead):
+                pack.advance(ahead)
+            assert_same_bits(by_id(pack.rows(ahead)), reference)
+        run, blocks = resumed, blocks + 1
+        pack.advance(run)
+    assert_same_bits(by_id(pack.rows(run)), reference)
+    assert len(pack.rows(run)) == len(reference)
+
+
+def test_a_pack_of_one_is_padded_to_two(family, module):
+    """A matrix-vector product takes another kernel in a batch of one; families to come may use it."""
+    assert len(pack.start(family, [module.SMALL]).slots) == 2
+
+
+def test_success_counts_up_to_the_budget_and_not_beyond(family, module):
+    for row in trained(family, seeds(module.SMALL, 40)).values():
+        budget = int(module.budget(module.draw(dataclasses.replace(module.SMALL, seed=row["seed"]))))
+        assert row["steps"] <= budget
+        assert row["outcome"] != "unfit" or row["steps"] == budget
+
+
+def test_the_packed_step_is_the_plain_step(family, module):
+    """To rounding: the two may order sums differently, so 100 steps may drift by a few hundred ulps."""
+    if not hasattr(module, "step_packed"):
+        return
+    for cell in (module.SMALL, medium(family)):
+        states = [module.draw(each) for each in seeds(cell, 3)]
+        packed = plain = module.State(*map(torch.stack, zip(*states, strict=True)))
+        packed = module.State(*(tensor.clone() for tensor in packed))
+        for _ in range(100):
+            packed, plain = module.step_packed(packed), vmap(module.step)(plain)
+        for name, a, b in zip(module.State._fields, packed, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")

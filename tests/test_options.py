@@ -1,0 +1,188 @@
+"""A sweep's command line: one option an axis, one name for it everywhere, one line for what cannot be meant."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import pytest
+
+import trainables
+from infra import options, plan
+from infra.launch import Sweep
+from infra.plan import PlanError
+
+SWEEP = Sweep(
+    name="width_vs_n",
+    claim="How wide?",
+    critical="m",
+    over="n",
+    axes={"two_layer_relu": {"n": "16,32", "m": "4:16:octave", "d": "8"}, "random_features": {"n": "8", "m": "8,9"}},
+    seeds=7,
+)
+
+
+def parsed(text):
+    return options.parse(SWEEP, shlex.split(text))
+
+
+def refused(text, *parts):
+    with pytest.raises(PlanError) as caught:
+        parsed(text)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert all(part in message for part in parts), message
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """The family in families/toy.py, found like any other."""
+    monkeypatch.setattr(trainables, "__path__", [*trainables.__path__, str(Path(__file__).parent / "families")])
+    return trainables.load("toy")
+
+
+def test_without_options_the_sweep_and_the_family_say_everything():
+    request = parsed("")
+    cell = trainables.load("two_layer_relu").Cell
+    expected = {axis.name: [axis.default] for axis in dataclasses.fields(cell) if axis.name != "seed"}
+    assert request.axes == expected | {"n": [16, 32], "m": [4, 8, 16], "d": [8]}
+    assert request.family == request.options.family == "two_layer_relu"
+    assert (request.options.seeds, request.options.level) == (7, 0.5)
+    assert request.options.out == "results/width_vs_n-two_layer_relu"
+    assert (request.options.dry_run, request.options.address, request.options.gpus) == (False, None, None)
+    assert request.command == "python sweeps/width_vs_n.py"
+
+
+@pytest.mark.parametrize("text", ["--n 8", "--d 4", "--level 0.9", "--dry-run", "--out elsewhere"])
+def test_the_sweeps_number_of_seeds_holds_whatever_else_is_given(text):
+    assert parsed(text).options.seeds == 7
+
+
+def test_another_family_brings_its_own_axes_and_its_own_folder():
+    request = parsed("--family random_features --m 5")
+    assert request.axes == {"m": [5], "n": [8], "d": [16], "init_scale": [1.0], "tolerance": [1e-12]}
+    assert request.options.out == "results/width_vs_n-random_features"
+    assert parsed("--m 5 --family=random_features") == request
+
+
+@pytest.mark.parametrize("name", ["step_size", "step-size"])
+@pytest.mark.parametrize(
+    "text", ["--{} 0.5,1", "--{}=0.5,1", "--{} ' 0.5 , 1.0 '", "--{} 0.5:1:octave", "--{}=0.5:1:+0.5"]
+)
+def test_an_axis_has_one_meaning_however_it_is_written(name, text):
+    assert parsed(text.format(name)).axes["step_size"] == [0.5, 1.0]
+
+
+def test_every_axis_of_every_family_is_an_option_of_its_own_name():
+    for family in ("two_layer_relu", "random_features"):
+        cell = trainables.load(family).SMALL
+        values = {name: value for name, value in dataclasses.asdict(cell).items() if name != "seed"}
+        request = options.parse(SWEEP, ["--family", family, *(f"--{name}={value}" for name, value in values.items())])
+        assert request.axes == {name: [value] for name, value in values.items()}
+
+
+def test_the_axes_are_those_of_the_cells(toy):
+    sweep = dataclasses.replace(SWEEP, axes={"toy": {}})
+    request = options.parse(
+        sweep, shlex.split("--m 4,8 --bias true,false --labels gauss --scale 0 --length 3 --seeds 2")
+    )
+    cells = plan.grid("toy", request.axes, request.options.seeds)
+    assert len(cells) == 8
+    assert cells[0] == toy.Cell(m=4, bias=True, labels="gauss", scale=0.0, length=3.0, seed=0)
+
+
+def test_an_axis_without_a_default_must_be_given(toy):
+    assert toy.Cell(m=1)
+    with pytest.raises(PlanError, match=r"^--m: toy has no default for it; write for instance --m 16,32,64$"):
+        options.parse(dataclasses.replace(SWEEP, axes={"toy": {}}), [])
+
+
+def test_a_family_may_declare_that_an_axis_is_positive(toy, monkeypatch):
+    positive = {"meaning": "step size", "unit": "1", "positive": True}
+    cell = dataclasses.make_dataclass("Cell", [("eta", float, dataclasses.field(default=1.0, metadata=positive))])
+    monkeypatch.setattr(toy, "Cell", cell)
+    sweep = dataclasses.replace(SWEEP, axes={"toy": {}})
+    with pytest.raises(PlanError, match=r"^--eta 0: 0 is too small; it must be above 0$"):
+        options.parse(sweep, ["--eta", "0"])
+    assert options.parse(sweep, ["--eta", "0.1"]).axes == {"eta": [0.1]}
+
+
+def test_the_command_says_the_same_again():
+    request = parsed("--n 16,32 --noise '0, 0.5' --seeds 3 --out 'my results'")
+    again = options.parse(SWEEP, shlex.split(request.command)[2:])
+    assert again == request
+    assert again.command == request.command
+
+
+def test_help_names_every_option_its_unit_and_its_default(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert parsed("--help") is None
+    shown = " ".join(capsys.readouterr().out.split())
+    names = [axis.name for axis in dataclasses.fields(trainables.load("two_layer_relu").Cell)]
+    assert all(f"--{name}" in shown for name in names if name != "seed")
+    for part in ("How wide?", "half-octave", "hidden units [units] (default: 4:16:octave)", "[default: 7]"):
+        assert part in shown
+    assert parsed("--family random_features --help") is None
+    shown = capsys.readouterr().out
+    assert "--max_steps" not in shown
+    assert "random features" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("--family foo", ["--family", "unknown family 'foo'; known: ", "random_features", "two_layer_relu"]),
+        ("--family ''", ["--family", "unknown family ''"]),
+        ("--family=", ["--family", "known:"]),
+        ("--family", ["--family requires an argument"]),
+        ("--family linalg", ["unknown family 'linalg'"]),
+        ("--family ../x", ["unknown family '../x'"]),
+        ("--family random_features --labels gauss", ["--labels", "Axes of random_features: --m, --n"]),
+        ("--width 16", ["--width", "Axes of two_layer_relu: --m, --n, --d", "--help"]),
+        ("--seed 3", ["--seed", "--seeds"]),
+        ("--n 16 32", ["'32' belongs to no option; write a list with commas: --n 16,32,64"]),
+        ("run", ["'run' belongs to no option"]),
+        ("--n 16 --n 32", ["--n specified multiple times"]),
+        ("--n", ["--n requires an argument"]),
+        ("--n ''", ["--n: empty; write a list"]),
+        ("--noise ''", ["--noise: empty"]),
+        ("--noise=", ["--noise: empty"]),
+        ("--n 0", ["--n: 0 is too small"]),
+        ("--m -8", ["--m: -8 is too small"]),
+        ("--m=-8:8:+1", ["--m: -8 is too small"]),
+        ("--m 8:4:octave", ["--m 8:4:octave: the range descends"]),
+        ("--n '16\n32'", ["--n: '16 32' is not a whole number"]),
+        ("--labels foo", ["--labels: 'foo' is not one of gauss, sign"]),
+        ("--dtype float16", ["--dtype: 'float16' is not one of float64, float32"]),
+        ("--step_size nan", ["--step_size: nan is not finite"]),
+        ("--step-size=-1", ["--step_size: -1 is too small"]),
+        ("--max_steps 0", ["--max_steps: 0 is too small"]),
+        ("--seeds 0", ["--seeds: 0 is too small; it must be at least 1"]),
+        ("--seeds -3", ["--seeds: -3 is too small"]),
+        ("--seeds abc", ["--seeds: 'abc' is not a whole number"]),
+        ("--seeds 1.5", ["--seeds: '1.5' is not a whole number"]),
+        ("--seeds ''", ["--seeds: '' is not a whole number"]),
+        ("--seeds 3 --seeds 4", ["--seeds specified multiple times"]),
+        ("--level 0", ["--level: 0 is not a probability between 0 and 1"]),
+        ("--level 1", ["--level: 1 is not a probability"]),
+        ("--level nan", ["--level: nan is not a probability"]),
+        ("--level half", ["--level", '"half"']),
+        ("--gpus -1", ["--gpus: -1 is not a number of GPUs; write for instance 1, 0.5 or 0"]),
+        ("--gpus nan", ["--gpus: nan is not"]),
+        ("--gpus inf", ["--gpus: inf is not"]),
+        ("--gpus two", ["--gpus", '"two"']),
+        ("--out ''", ["--out: empty; write a path, or a URI such as s3://bucket/du"]),
+        ("--dry-run=maybe", ["--dry-run", '"maybe"']),
+        ("--version", ["--version"]),
+    ],
+)
+def test_what_cannot_be_meant_gets_one_line_that_names_the_option(text, parts):
+    refused(text, *parts)
+
+
+def test_mlflow_is_where_the_option_then_the_environment_say(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    given, silent = parsed("--tracking-uri http://a:1").options, parsed("").options
+    assert options.tracking_uri(silent.tracking_uri, "here") == "here"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://b:2")
+    assert options.tracking_uri(silent.tracking_uri, "here") == "http://b:2"
+    assert options.tracking_uri(given.tracking_uri, "here") == "http://a:1"

@@ -1,0 +1,273 @@
+"""What the report says is what the rows hold: numbers, counts, hashes, verdicts; and it says something of any rows."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import planted_rows as planted
+import pytest
+
+from analysis import figures, plots, report, tables
+from analysis.board import board
+from analysis.powerlaws import fit_power_law
+from analysis.study import study
+from analysis.thresholds import fit_threshold, tally
+from infra import cli, records
+from infra.storage import ResultsError
+
+FULL = planted.rows()
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A report of rows with known laws, a failed, a diverged and a missing training, two rows twice, a foreign file."""
+    out = tmp_path_factory.mktemp("results") / "known"
+    planted.plan(out)
+    rows = [dict(one) for one in FULL]
+    rows[0] |= {"outcome": "failed", "success": None, "reason": "MemoryError: <too large>", "flips": None}
+    rows[1] |= {"outcome": "diverged", "flips": None}
+    planted.write(out, rows[:-1])
+    planted.write(out, rows[5:7])
+    Path(out, "rows", "notes.txt").write_text("not rows")
+    path = report.write_report(str(out))
+    return out, Path(path).read_text(), planted.laws(out)[0], rows[:-1]
+
+
+def answered(out, claim):
+    (entry,) = planted.laws(out)
+    return next(one for one in entry["claims"] if one["claim"] == claim)
+
+
+def reported(out, rows, **more):
+    planted.plan(out, **more)
+    planted.write(out, rows)
+    return Path(report.write_report(str(out))).read_text()
+
+
+def test_thresholds_are_the_fitted_ones_everywhere(known):
+    out, html, entry, rows = known
+    m, n, success = (np.array([one[name] for one in rows], dtype=float) for name in ("m", "n", "success"))
+    law = fit_threshold(tally(m, n, success))
+    found = entry["groups"]["all"]
+    assert found["law"]["exponent"] == law.exponent and found["law"]["status"] == law.status
+    assert found["law"]["interval"][0] < 1 < found["law"]["interval"][1], "m* = n was planted"
+    tex = Path(out, "tables/planted-aaaaaa-thresholds.tex").read_text()
+    for point, shown in zip(law.points, found["thresholds"], strict=True):
+        assert (shown["over"], shown["critical"], shown["interval"]) == (point.over, point.critical, [*point.interval])
+        assert shown["critical"] == pytest.approx(point.over, rel=0.1)
+        low, high = point.interval
+        assert f"{point.over:g} & {point.critical:.3g} & [{low:.3g}, {high:.3g}] & {point.trainings} " in tex
+        line = rf'<td class="n">{point.over:g}</td><td class="n">{point.critical:.3g}</td><td>\[{low:.3g}, {high:.3g}\]'
+        assert re.search(line, html)
+
+
+def test_a_rate_is_fitted_per_n_where_every_training_fits(known):
+    out, _, _, rows = known
+    held = answered(out, "flips fall with width")
+    assert held["kind"] == "consistent" and held["where"] == "n = 8"
+    untested = held["laws"]["n = 32"]
+    assert untested["status"] == "two x: law untested" and untested["exponent"] is None
+    for n in (8, 16):
+        some = [one for one in rows if one["n"] == n]
+        lost = {one["m"] for one in some if one["success"] == 0}
+        kept = [one for one in some if one["m"] not in lost and one["flips"] is not None]
+        law = fit_power_law([one["m"] for one in kept], [one["flips"] for one in kept])
+        found = held["laws"][f"n = {n}"]
+        assert found["exponent"] == pytest.approx(law.exponent, rel=1e-12) and found["n_points"] == len(kept)
+        assert found["exponent"] == pytest.approx(-0.5, abs=0.02)
+    gap = answered(out, "Gram gap falls with width")
+    assert gap["laws"]["n = 32"]["n_points"] == 109, "a metric taken before the training takes every training"
+
+
+def test_inequalities_are_counted_training_by_training(tmp_path):
+    rows = [dict(one) for one in FULL]
+    worst = rows[7]
+    worst |= {"dist_max": 6.0, "curve_loss": [1.0, 0.7, 0.9]}
+    planted.write(tmp_path, rows)
+    held = {one.claim.name: one.verdict for one in board(study(str(tmp_path), planted.plan(tmp_path))).held}
+    distance, rate = held["distance from initialisation"], held["linear rate"]
+    assert distance.label == rate.label == "violated at 1 of 330 cells"
+    assert distance.cells == rate.cells == (worst["cell_id"],)
+    assert distance.factor == pytest.approx(3) and rate.factor == pytest.approx(0.9 / 0.8**3)
+    assert not rate.gates, "quoted from memory"
+
+
+def test_hypotheses_out_of_reach_make_a_bound_vacuous_by_their_factor(tmp_path):
+    html = reported(tmp_path, planted.rows(width_scale=256e6))
+    held = answered(tmp_path, "distance from initialisation")
+    assert held["kind"] == "vacuous" and held["label"].endswith("factor 1e+06")
+    assert "holds all the same at 330 of 330" in held["remark"] and "1 × 10<sup>6</sup>" in html
+
+
+def test_every_outcome_is_counted(known):
+    _, html, entry, rows = known
+    won = sum(one["outcome"] == "fit" for one in rows)
+    expected = {"fit": won, "unfit": 329 - won - 2, "diverged": 1, "failed": 1, "asked for": 330, "not recorded": 1}
+    assert entry["counts"] == expected | {"recorded twice": 2}
+    cells = "".join(f'<td class="n">{count}</td>' for count in entry["counts"].values())
+    assert cells in html
+    assert "notes.txt" in html and "failed, 1: MemoryError: &lt;too large&gt;" in html
+    assert "164.5 s in all" in html and "c0ffee (329 rows)" in html and "python sweeps/planted.py" in html
+
+
+def test_every_figure_and_table_carries_the_hash_of_its_rows(known):
+    out, html, entry, _ = known
+    plan = records.read_plans(str(out))[0]
+    sha = records.digest(records.plan_rows(str(out), plan))
+    assert entry["data_sha256"] == sha and sha in html
+    for kind in ("thresholds", "verdicts"):
+        tex = Path(out, f"tables/planted-aaaaaa-{kind}.tex").read_text()
+        assert f"% rows sha256 {sha}\n" in tex and f"rows sha256 {sha[:12]}.}}" in tex
+    found = study(str(out), plan)
+    held = board(found).held
+    drawn = [report.phase(found), plots.thresholds_figure(found), plots.board_figure(held[:1], found.stamp)]
+    drawn += [plots.power_law_figure(one, ("m", "y"), found.stamp) for one in held if one.parts]
+    drawn += [plots.bound_figure(one, ("m", "y"), found.stamp) for one in held if one.cells]
+    assert len(drawn) == 11 and all(sha[:12] in figure.get_supxlabel() for figure in drawn)
+    captions = re.findall(r"<(?:caption|figcaption)>.*?</", html, re.S)
+    assert len(captions) > 15 and html.count(f"<code>{sha[:12]}</code>") == len(captions)
+
+
+def test_the_power_law_figure_draws_the_rows_and_what_the_law_leaves_over(known):
+    out, *_ = known
+    found = study(str(out), records.read_plans(str(out))[0])
+    held = next(one for one in board(found).held if one.slug == "flips-fall-with-width")
+    upper, lower = plots.power_law_figure(held, ("m", "flips"), "").axes
+    lines = {line.get_label(): line for line in upper.lines}
+    assert list(lines["one training"].get_ydata()) == list(held.parts[0].y)
+    x, y = lines["slope of the claim, $m^{-0.5}$"].get_data()
+    assert np.polyfit(np.log(x), np.log(y), 1)[0] == pytest.approx(-0.5)
+    residuals = lower.lines[1].get_ydata()
+    assert residuals == pytest.approx(held.parts[0].y / held.parts[0].law.predict(held.parts[0].x)[0])
+
+
+def test_pdf_and_png_lie_beside_the_page(known):
+    out, html, *_ = known
+    names = re.findall(r"<code>(figures/[^<]+\.pdf)</code>", html)
+    assert len(names) == len(set(names)) == html.count("<img ") == 11
+    for name in names:
+        assert Path(out, name).read_bytes().startswith(b"%PDF")
+        assert Path(out, name).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_rows_give_the_same_page(known, tmp_path):
+    out, html, *_ = known
+    shutil.copytree(out, tmp_path / "known")
+    assert (
+        Path(report.write_report(str(tmp_path / "known"))).read_text().replace(str(tmp_path), str(out.parent)) == html
+    )
+
+
+DEGENERATE = {
+    "no rows": (lambda: [], "no data"),
+    "all failed": (lambda: planted.rows(outcome="failed", success=None, reason="MemoryError"), "no data"),
+    "none fits": (lambda: planted.rows(outcome="unfit", success=0), "all failed"),
+    "all fit": (lambda: planted.rows(outcome="fit", success=1), "all succeeded"),
+    "one n": (lambda: [one for one in FULL if one["n"] == 16], "one n only"),
+    "one training": (lambda: FULL[:1], "all succeeded"),
+    "one m": (lambda: [one for one in FULL if one["m"] == 16], ""),
+    "no metric": (lambda: planted.rows(flips=None, dist_max=float("nan"), curve_loss=None, gram_drift=0.0), ""),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_any_rows_have_a_report_that_says_what_is_missing(name, tmp_path):
+    rows, status = DEGENERATE[name]
+    html = reported(tmp_path, rows())
+    (entry,) = planted.laws(tmp_path)
+    assert entry["groups"]["all"]["law"]["status"].startswith(status)
+    assert entry["groups"]["all"]["law"]["status"] in html
+    assert entry["counts"]["not recorded"] == 330 - len(rows())
+    assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]+", "", html))
+
+
+def test_groups_each_have_their_law(tmp_path):
+    axes = planted.AXES | {"d": [8, 16]}
+    html = reported(tmp_path, planted.rows(axes), axes=axes)
+    (entry,) = planted.laws(tmp_path)
+    assert list(entry["groups"]) == ["d = 8", "d = 16"]
+    assert len({group["data_sha256"] for group in entry["groups"].values()}) == 2
+    assert html.count('<table class="thresholds">') == 2
+    assert set(answered(tmp_path, "flips fall with width")["laws"]) >= {"d = 8, n = 8", "d = 16, n = 32"}
+
+
+def test_several_plans_have_a_table_of_contents(tmp_path):
+    planted.plan(tmp_path, planted.AXES | {"n": [8, 16]}, "b" * 20)
+    html = reported(tmp_path, FULL[:40])
+    assert [entry["plan_id"][0] for entry in planted.laws(tmp_path)] == ["a", "b"]
+    for anchor in re.findall(r'href="#([^"]+)"', html):
+        assert html.count(f'id="{anchor}"') == 1
+    assert len(re.findall(r'href="#plan-', html)) == 2
+
+
+def test_what_others_wrote_is_text(tmp_path):
+    evil = "<script>alert(1)</script> & \\input{x} 50% _^~"
+    html = reported(tmp_path, FULL[:40], claim=evil, command=evil, criterion=evil)
+    assert "<script" not in html and html.count("&lt;script&gt;alert(1)") == 3
+    tex = Path(tmp_path, "tables/planted-aaaaaa-thresholds.tex").read_text()
+    assert r"\textbackslash{}input\{x\} 50\% \_\textasciicircum{}$\sim$" in tex
+
+
+def test_latex_of_numbers_powers_and_symbols():
+    assert tables.escaped("loose by n^4.26, m* ~ m^-0.5") == "loose by $n^{4.26}$, m* $\\sim$ $m^{-0.5}$"
+    assert tables.escaped("-0.51 [-1e-05, 9.27e+07]") == r"$-0.51$ [$-1\times 10^{-5}$, $9.27\times 10^{7}$]"
+    assert tables.escaped("rate_bound^k ≤ λ₀ ☃") == r"rate\_bound$^{k}$ $\le$ $\lambda$$_0$ ?"
+
+
+def test_latex_compiles_or_at_least_balances(known, tmp_path):
+    out, *_ = known
+    names = [path.with_suffix("") for path in sorted(Path(out, "tables").glob("*.tex"))]
+    assert len(names) == 2
+    for name in names:
+        text = name.with_suffix(".tex").read_text()
+        assert text.count("{") == text.count("}") and text.count("\\begin") == text.count("\\end") == 2
+        assert text.isascii()
+        widths = {line.count("&") - line.count(r"\&") for line in text.splitlines() if line.endswith(r"\\")}
+        assert widths - {0} == {3 if "thresholds" in name.name else 4}
+    if shutil.which("pdflatex") is None:
+        return
+    body = "".join(f"\\input{{{name}}}\n" for name in names)
+    Path(tmp_path, "t.tex").write_text(
+        f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_the_end_of_a_sweep_writes_its_law_and_keeps_a_fuller_one(tmp_path):
+    planted.plan(tmp_path)
+    planted.write(tmp_path, FULL)
+    summary = report.conclude(str(tmp_path), "a" * 20)
+    assert planted.laws(tmp_path) == [summary.law] and "claims" not in summary.law
+    report.write_report(str(tmp_path))
+    report.conclude(str(tmp_path), "a" * 20)
+    assert "claims" in planted.laws(tmp_path)[0]
+    planted.plan(tmp_path, planted.AXES | {"n": [8]}, "b" * 20)
+    report.conclude(str(tmp_path), "b" * 20)
+    assert [entry["plan_id"][0] for entry in planted.laws(tmp_path)] == ["a", "b"]
+    Path(tmp_path, "laws.json").write_text("{")
+    report.conclude(str(tmp_path), "a" * 20)
+    assert planted.laws(tmp_path) == [summary.law], "what cannot be read is written anew"
+
+
+def test_the_command_prints_the_page_or_one_line(tmp_path, capsys):
+    planted.plan(tmp_path)
+    planted.write(tmp_path, FULL[:40])
+    assert cli.main(["report", str(tmp_path)]) == 0
+    assert Path(capsys.readouterr().out.strip()) == tmp_path / "report.html"
+    assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
+    stderr = capsys.readouterr().err
+    assert len(stderr.strip().splitlines()) == 1 and "holds no sweep" in stderr
+    with pytest.raises(ResultsError, match="holds no sweep"):
+        report.write_report(str(tmp_path / "nowhere"))
+
+
+def test_figures_are_the_same_bytes_again(known):
+    out, *_ = known
+    found = study(str(out), records.read_plans(str(out))[0])
+    for kind in ("svg", "pdf", "png"):
+        first, second = (figures.encoded(plots.thresholds_figure(found), kind) for _ in range(2))
+        assert first == second

@@ -1,0 +1,379 @@
+"""The catalogue against the rows it is made of: real shards, a real SQLite store and a real MLflow server."""
+
+import hashlib
+import http.server
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from infra import catalogue, pack, plan, records, tracking
+from infra.storage import ResultsError
+from infra.tracking import Synced, TrackingError
+
+FAMILY, SEEDS = "two_layer_relu", 5
+AXES = {"n": [4, 6], "m": [2, 4, 16], "d": [4], "tolerance": [1e-2], "max_steps": [300]}
+LAW = {"all": {"law": {"exponent": 1.25, "interval": [1.0, None], "status": "power law"}}, "rows_sha256": "0"}
+
+
+def write_rows(out: str, axes: dict[str, list[Any]], seeds: range) -> None:
+    """Train and record, one shard a pack."""
+    cells = [cell for cell in plan.grid(FAMILY, axes, seeds.stop) if cell.seed in seeds]
+    origin = {"finished": "2026-01-02T03:04:05+00:00", "pack_seconds": 1.5, "host": "here", "threads": 1}
+    for job in plan.packs(FAMILY, cells):
+        run = pack.start(FAMILY, plan.from_columns(FAMILY, job.columns, job.size))
+        while not pack.finished(run):
+            pack.advance(run)
+        records.write_shard(out, [row | origin for row in pack.rows(run)], plan.row_schema(FAMILY))
+
+
+def write_plan(out: str, axes: dict[str, list[Any]], seeds: int) -> dict[str, Any]:
+    recipe = {
+        "plan_id": hashlib.sha256(json.dumps([FAMILY, axes, seeds]).encode()).hexdigest()[:20],
+        "sweep": "width_vs_n",
+        "claim": "m of order n^6 is enough",
+        "family": FAMILY,
+        "numerics": "1",
+        "axes": axes,
+        "seeds": seeds,
+        "critical": "m",
+        "over": "n",
+        "level": 0.5,
+        "command": "python sweeps/width_vs_n.py --n 4,6",
+        "created": "2026-01-02T03:00:00+00:00",
+    }
+    records.write_plan(out, recipe)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with rows, a plan and an empty store (which MLflow takes seconds to make)."""
+    out = tmp_path_factory.mktemp("tracking") / "results of a sweep"
+    write_rows(str(out), AXES, range(SEEDS))
+    write_plan(str(out), AXES, SEEDS)
+    (out / "figures").mkdir()
+    (out / "figures" / "phase.png").write_bytes(b"a figure")
+    tracking.check(tracking.default_uri(str(out)))
+    return out
+
+
+@pytest.fixture
+def out(template: Path, tmp_path: Path) -> str:
+    return str(copytree(template, tmp_path / "results of a sweep"))
+
+
+def table(uri: str) -> dict[str, Any]:
+    """All live runs by name; two of one name fail."""
+    mlflow = tracking.client(uri)
+    found = mlflow.get_experiment_by_name("width_vs_n")
+    runs = mlflow.search_runs([found.experiment_id], max_results=1000)
+    assert len({run.info.run_name for run in runs}) == len(runs)
+    assert {run.info.status for run in runs} <= {"FINISHED"}
+    return {run.info.run_name: run for run in runs}
+
+
+def content(uri: str) -> dict[str, Any]:
+    """What the catalogue says, without the ids that MLflow draws and the times of writing."""
+    return {
+        name: (
+            run.data.params,
+            run.data.metrics,
+            {key: run.data.tags.get(key) for key in ("widthlaw.point", tracking.NOTE)},
+        )
+        for name, run in table(uri).items()
+    }
+
+
+def point_rows(out: str, **axes: Any) -> list[dict[str, Any]]:
+    rows, _ = records.read_rows(out)
+    return [row for row in rows.to_pylist() if all(row[name] == value for name, value in axes.items())]
+
+
+def test_a_point_says_what_its_rows_say(out: str) -> None:
+    uri = tracking.default_uri(out)
+    assert tracking.sync(out, uri) == Synced(created=6)
+    runs = table(uri)
+    assert set(runs) == {f"n={n} m={m}" for n in (4, 6) for m in (2, 4, 16)} | {f"{FAMILY} n=4..6 m=2..16, 5 seeds"}
+    outcomes = set()
+    for n in (4, 6):
+        for m in (2, 4, 16):
+            rows, run = point_rows(out, n=n, m=m), runs[f"n={n} m={m}"]
+            fit = sum(row["outcome"] == "fit" for row in rows)
+            outcomes |= {row["outcome"] for row in rows}
+            metrics = run.data.metrics
+            assert len(rows) == metrics["trainings"] == SEEDS
+            assert metrics["fit"] == fit
+            assert metrics["unfit"] == SEEDS - fit
+            assert metrics["success_rate"] == fit / SEEDS
+            assert 0 <= metrics["success_rate_low"] <= metrics["success_rate"] <= metrics["success_rate_high"] <= 1
+            for name in ("steps", "loss", "dist_max", "lambda0", "gram_drift", "compute_seconds"):
+                assert metrics[name] == statistics.median(row[name] for row in rows)
+            assert not {"seed", "success", "pack_seconds", "threads", "n"} & set(metrics)
+            expected = {"n": str(n), "m": str(m), "d": "4", "init_scale": "1.0", "labels": "sign", "tolerance": "0.01"}
+            assert run.data.params.items() >= expected.items()
+            assert run.data.tags["widthlaw.point"] == rows[0]["point_id"]
+            assert run.info.end_time - run.info.start_time == 1500
+    assert outcomes == {"fit", "unfit"}
+
+
+def test_the_loss_curve_is_the_median_over_seeds_at_every_step_that_was_looked_at(out: str) -> None:
+    uri = tracking.default_uri(out)
+    tracking.sync(out, uri)
+    run = table(uri)["n=6 m=4"]
+    history = tracking.client(uri).get_metric_history(run.info.run_id, "loss")
+    curves = [dict(zip(row["curve_step"], row["curve_loss"], strict=True)) for row in point_rows(out, n=6, m=4)]
+    assert len({len(curve) for curve in curves}) > 1
+    assert sorted(entry.step for entry in history) == sorted({step for curve in curves for step in curve})
+    for entry in history:
+        latest = [curve[max(step for step in curve if step <= entry.step)] for curve in curves]
+        assert entry.value == statistics.median(latest)
+
+
+def test_a_curve_by_hand() -> None:
+    rows = pa.table(
+        {
+            "curve_step": [[0.0, 1.0], [0.0, 1.0, 2.0], [0.0, 1.0, 2.0], None],
+            "curve_loss": [[4.0, 2.5], [3, 2, 1], [9, 7, float("nan")], None],
+        }
+    )
+    assert catalogue.loss_curve(rows) == [(0, 4.0), (1, 2.5), (2, 2.5)]
+    assert catalogue.loss_curve(rows.slice(2)) == [(0, 9.0), (1, 7.0)]  # the median diverges: nothing to draw
+    assert catalogue.loss_curve(rows.slice(3)) == []
+
+
+@pytest.mark.parametrize(
+    ("fit", "trials", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson(fit: int, trials: int, low: float, high: float) -> None:
+    """The last two: Newcombe 1998, Stat. Med. 17, 857-872, table I, score method."""
+    assert catalogue.wilson(fit, trials) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_failed_trainings_count_but_do_not_enter_the_rate() -> None:
+    outcomes, losses = ["fit", "fit", "failed", "diverged"], [1.0, 3.0, None, float("nan")]
+    rows = pa.table({"outcome": outcomes, "success": [1, 1, None, 0], "loss": losses})
+    point = catalogue.Point("", "", {}, catalogue.outcome_counts(outcomes), rows)
+    numbers = catalogue.numbers(point)
+    assert (numbers["trainings"], numbers["failed"], numbers["diverged"]) == (4, 1, 1)
+    assert numbers["success_rate"] == 2 / 3
+    assert numbers["loss"] == 3.0  # of 1, 3 and infinity
+
+
+def test_a_second_sync_changes_no_byte(out: str) -> None:
+    uri = tracking.default_uri(out)
+    more = {"artifacts": ["figures/phase.png"], "law": LAW}
+    tracking.sync(out, uri, **more)
+    before = {path: path.read_bytes() for path in Path(out).rglob("*") if path.is_file()}
+    assert tracking.sync(out, uri, **more) == Synced(unchanged=6)
+    assert tracking.sync(out, uri) == Synced(unchanged=6)
+    assert {path: path.read_bytes() for path in Path(out).rglob("*") if path.is_file()} == before
+
+
+def test_the_plan_carries_totals_law_figure_and_rows(out: str) -> None:
+    uri = tracking.default_uri(out)
+    tracking.sync(out, uri, artifacts=["figures/phase.png"], law=LAW)
+    run = table(uri)[f"{FAMILY} n=4..6 m=2..16, 5 seeds"]
+    rows, _ = records.read_rows(out)
+    fit = rows["outcome"].to_pylist().count("fit")
+    expected = {"trainings": 30, "planned": 30, "fit": fit, "unfit": 30 - fit, "exponent": 1.25, "exponent_low": 1.0}
+    assert run.data.metrics.items() >= expected.items()
+    assert "exponent_high" not in run.data.metrics
+    for text in ("m of order n^6 is enough", "python sweeps/width_vs_n.py --n 4,6", "1.250", "[1.000, ?]"):
+        assert text in run.data.tags[tracking.NOTE]
+    mlflow = tracking.client(uri)
+    folder = Path(out) / "mlartifacts" / run.info.run_id / "artifacts"
+    assert {file.path for file in mlflow.list_artifacts(run.info.run_id)} == {"phase.png", "laws.json", "rows.parquet"}
+    assert (folder / "phase.png").read_bytes() == b"a figure"
+    assert json.loads((folder / "laws.json").read_text()) == LAW
+    assert records.digest(pq.read_table(folder / "rows.parquet")) == records.digest(rows.sort_by("cell_id"))
+    kind = mlflow.get_experiment_by_name("width_vs_n").tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
+    with pytest.raises(ResultsError, match=r"cannot read figures/none\.png"):
+        tracking.sync(out, uri, artifacts=["figures/none.png"])
+
+
+def test_a_point_that_grew_is_written_anew(out: str) -> None:
+    uri = tracking.default_uri(out)
+    for path in Path(out, "rows").iterdir():
+        path.unlink()
+    write_rows(out, AXES, range(3))
+    assert tracking.sync(out, uri) == Synced(created=6)
+    mlflow = tracking.client(uri)
+    mlflow.set_tag(table(uri)["n=4 m=4"].info.run_id, "note", "look here")
+    write_rows(out, AXES | {"n": [4]}, range(3, SEEDS))
+    assert tracking.sync(out, uri) == Synced(updated=3, unchanged=3)
+    run = table(uri)["n=4 m=4"]
+    assert run.data.metrics["trainings"] == SEEDS
+    assert run.data.tags["note"] == "look here"
+    steps = [entry.step for entry in mlflow.get_metric_history(run.info.run_id, "loss")]
+    assert len(steps) == len(set(steps))
+    assert table(uri)[f"{FAMILY} n=4..6 m=2..16, 5 seeds"].data.metrics["trainings"] == 3 * SEEDS + 3 * 3
+
+
+def test_a_deleted_store_is_made_again_without_a_word(out: str, capfd: pytest.CaptureFixture[str]) -> None:
+    uri = tracking.default_uri(out)
+    tracking.sync(out, uri, law=LAW)
+    before = content(uri)
+    moved = str(Path(out).rename(Path(out).with_name("moved")))
+    Path(moved, "mlflow.db").unlink()
+    assert tracking.sync(moved, tracking.default_uri(moved), law=LAW) == Synced(created=6)
+    assert content(tracking.default_uri(moved)) == before
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("call", ["log_batch", "set_terminated"])
+def test_a_killed_sync_is_completed_without_duplicates(out: str, call: str) -> None:
+    """Killed at the fourth point, between the calls that write it."""
+    uri = tracking.default_uri(out)
+    code = f"""
+    import os, signal
+    from itertools import count
+    from mlflow import MlflowClient
+    from infra import tracking
+    whole, calls = MlflowClient.{call}, count(1)
+    def killed(*given):
+        if next(calls) == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(*given)
+    MlflowClient.{call} = killed
+    tracking.sync({out!r}, {uri!r})
+    """
+    died = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, timeout=60)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    assert tracking.sync(out, uri) == Synced(created=2, updated=1, unchanged=3)
+    assert len(table(uri)) == 7
+    assert tracking.sync(out, uri) == Synced(unchanged=6)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def server(out: str, port: int, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """What ``ui_command`` says, started in a shell, and refusing any host name but 127.0.0.1."""
+    command = tracking.ui_command(tracking.default_uri(out), port) + f" --allowed-hosts 127.0.0.1:{port}"
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, shell=True, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+            break
+        except OSError:
+            assert process.poll() is None, (tmp_path / "server.log").read_text()
+            time.sleep(0.1)
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_the_server(out: str, server: "subprocess.Popen[bytes]", port: int) -> None:
+    """Pages and artifacts are served, HTTP says the same, a wrong host name is refused, a dead server is told."""
+    uri = f"http://127.0.0.1:{port}"
+    before = dict(os.environ)
+    assert tracking.sync(out, uri, artifacts=["figures/phase.png"], law=LAW) == Synced(created=6)
+    assert tracking.sync(out, uri, artifacts=["figures/phase.png"], law=LAW) == Synced(unchanged=6)
+    assert tracking.sync(out, tracking.default_uri(out)) == Synced(unchanged=6)
+    (parent,) = [run for run in table(uri).values() if "planned" in run.data.metrics]
+    for path, start in (
+        ("/", b"<!doctype html>"),
+        (f"/get-artifact?path=phase.png&run_uuid={parent.info.run_id}", b"a figure"),
+    ):
+        with urllib.request.urlopen(uri + path, timeout=10) as answer:
+            assert answer.read().startswith(start)
+    (recipe,) = records.read_plans(out)
+    number = parent.info.experiment_id
+    shown = f"runs?workflowType=machine_learning&viewStateShareKey=widthlaw-{recipe['plan_id']}"
+    assert tracking.page(tracking.default_uri(out), recipe, port) == f"{uri}/#/experiments/{number}/{shown}"
+
+    with pytest.raises(TrackingError, match=r"localhost:\d+ refuses \(403\): .*--allowed-hosts"):
+        tracking.check(f"http://localhost:{port}")
+    lines: list[str] = []
+    with tracking.following(out, uri, lines.append, every=0.05):
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        deadline = time.monotonic() + 30
+        while not lines and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+    assert len(lines) == 1
+    assert "\n" not in lines[0]
+    began = time.monotonic()
+    with pytest.raises(TrackingError, match=rf"MLflow at {uri}: cannot be reached"):
+        tracking.sync(out, uri)
+    assert time.monotonic() - began < 10
+    assert dict(os.environ) == before
+
+
+def test_a_hung_server_holds_up_nobody() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        began = time.monotonic()
+        with pytest.raises(TrackingError, match=r"no answer in time") as caught:
+            tracking.check(f"http://me:secret@127.0.0.1:{listening.getsockname()[1]}")
+    assert time.monotonic() - began < 12
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_credentials_are_named() -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        with pytest.raises(TrackingError, match=r"refuses \(401\): set MLFLOW_TRACKING_USERNAME"):
+            tracking.check(f"http://127.0.0.1:{refusing.server_port}")
+        refusing.shutdown()
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:////proc/nowhere/mlflow.db", "postgresql://me:secret@127.0.0.1:1/x", "file:///tmp"]
+)
+def test_a_store_that_cannot_be_opened_is_told_at_once(uri: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(TrackingError) as caught:
+        tracking.check(uri)
+    assert time.monotonic() - began < 10
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_default_uri() -> None:
+    assert tracking.default_uri("/a/b") == "sqlite:////a/b/mlflow.db"
+    assert tracking.default_uri("s3://bucket/a") == f"sqlite:///{Path.cwd()}/mlflow.db"

@@ -1,0 +1,41 @@
+"""A trial goes on from its checkpoint, with the same bits and without training again."""
+
+import pytest
+from training import assert_same_bits, by_id, seeds, trained
+
+from infra import pack, plan, provenance, records
+from infra.trial import PackTrial
+from trainables import two_layer_relu
+
+CELLS = seeds(two_layer_relu.Cell(m=16, n=24, d=8), 5)
+
+
+def config(out):
+    job = {"family": "two_layer_relu", "columns": plan.to_columns(CELLS), "size": len(CELLS), "out": str(out)}
+    return {"job": job | {"pack": 0, "device": "cpu", "code": provenance.code(), "commit": ""}}
+
+
+def test_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr("infra.trial.REPORT_SECONDS", 0.0)  # a report after every block
+    first = PackTrial(config(tmp_path))
+    for _ in range(3):
+        assert not first.step()["done"], "the pack is too short to test anything"
+    (tmp_path / "checkpoint").mkdir()
+    first.save_checkpoint(str(tmp_path / "checkpoint"))
+    second = PackTrial(config(tmp_path))
+    second.load_checkpoint(str(tmp_path / "checkpoint"))
+    assert second.progress.k == first.progress.k > 0
+    assert second.seconds == first.seconds > 0
+    while not second.step()["done"]:
+        pass
+    rows = by_id(pack.rows(second.progress))
+    assert_same_bits(rows, trained("two_layer_relu", CELLS))
+    recorded = records.read_rows(str(tmp_path))[0].to_pylist()
+    assert {row["cell_id"]: row["loss"] for row in recorded} == {key: row["loss"] for key, row in rows.items()}
+
+
+def test_a_node_with_other_code_says_so(tmp_path):
+    other = config(tmp_path)
+    other["job"]["code"] = "another"
+    with pytest.raises(RuntimeError, match="install the same version"):
+        PackTrial(other)
