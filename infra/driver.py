@@ -31,7 +31,7 @@ class InUseError(Exception):
 
 
 def answer(sweep: Sweep, argv: Sequence[str] | None = None) -> int:
-    """Run a sweep from its command line. Exit code: 0; 2 after one clear line; 130 after Ctrl-C in the training."""
+    """Run a sweep from its command line. Exit code: 0; 2 after one clear line; 130 after a signal in the training."""
     try:
         request = options.parse(sweep, argv)
         return run(request) if request else 0

@@ -2,16 +2,15 @@
 
 import contextlib
 import logging
-import signal
 from collections.abc import Iterator, Sequence
 from tempfile import TemporaryDirectory
-from types import FrameType
+from threading import Event
 from typing import Any
 
 import ray
 from ray import tune
 
-from infra import provenance, storage
+from infra import interrupt, provenance, storage
 from infra.environment import EngineError, Trained
 from infra.plan import Pack
 from infra.progress import Progress
@@ -31,10 +30,11 @@ def connected(address: str | None) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back in the results
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(address="local", _node_ip_address="127.0.0.1", include_dashboard=False, **quiet)
+        with interrupt.handled():  # Ray installs a SIGTERM handler of its own
+            if address:
+                ray.init(address=address, **quiet)
+            else:
+                ray.init(address="local", _node_ip_address="127.0.0.1", include_dashboard=False, **quiet)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         where = f"--address {address}" if address else "embedded Ray"
         raise EngineError(f"{where}: {storage.last_line(error)}; is the cluster up? (ray status)") from None
@@ -80,15 +80,15 @@ def train(
             where = tune.RunConfig(storage_path=f"{root}/tune", storage_filesystem=filesystem if "://" in out else None)
         else:
             where = tune.RunConfig(storage_path=stack.enter_context(TemporaryDirectory(prefix="widthlaw-")))
-        stack.enter_context(terminated_like_ctrl_c())
+        stop = stack.enter_context(interrupt.noted())
         stack.enter_context(progress)
         left, errors = jobs, [DEAD]
         try:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
                 if left and any(DEAD in error for error in errors):
-                    errors = fit(left, f"{name}-{attempt}", request, progress, where)
+                    errors = fit(left, f"{name}-{attempt}", request, Relay(progress, stop), where)
                     left = [job for job in left if not progress.finished(job["pack"])]
-        except KeyboardInterrupt:
+        except Stopped:
             return Trained(interrupted=True)
     reasons = [error for error in errors if DEAD not in error] or errors
     return Trained(lost=len(left), error=reasons[0]) if left and reasons else Trained()
@@ -101,7 +101,7 @@ def forget(filesystem: Any, folder: str) -> None:
 
 
 def fit(
-    jobs: Sequence[dict[str, Any]], name: str, request: dict[str, float], progress: Progress, where: tune.RunConfig
+    jobs: Sequence[dict[str, Any]], name: str, request: dict[str, float], relay: "Relay", where: tune.RunConfig
 ) -> list[str]:
     """One Tune run over ``jobs``, with its files ``where``: the last lines of its errors."""
     tuner = tune.Tuner(
@@ -118,36 +118,30 @@ def fit(
             storage_filesystem=where.storage_filesystem,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=1, checkpoint_at_end=False),
-            callbacks=[Relay(progress)],
+            callbacks=[relay],
             verbose=0,
         ),
     )
     return [storage.last_line(error) for error in tuner.fit().errors]
 
 
-class Relay(tune.Callback):  # type: ignore[misc]
-    """Hands the packs' reports to the progress display."""
+class Stopped(BaseException):
+    """A signal was heard. Not an Exception: Tune would wait for its trials to end."""
 
-    def __init__(self, progress: Progress):
-        self.progress = progress
+
+class Relay(tune.Callback):  # type: ignore[misc]
+    """Hands the packs' reports to the progress display, and a signal to Tune's loop, which turns ten times a second."""
+
+    def __init__(self, progress: Progress, stop: Event):
+        self.progress, self.stop = progress, stop
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore them, which we never do; the display stays here."""
         return {}
 
+    def on_step_begin(self, **_: Any) -> None:
+        if self.stop.is_set():
+            raise Stopped
+
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
         self.progress.update(trial.config["job"]["pack"], result["outcomes"])
-
-
-@contextlib.contextmanager
-def terminated_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM ends a sweep as Ctrl-C does: with what is recorded, and how to go on."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,9 +1,9 @@
 """The door to a sweep. Light on purpose: Ctrl-C is answered in one line even while torch and Ray are being imported."""
 
-import os
 import sys
 from collections.abc import Sequence
 
+from infra import interrupt
 from infra.sweep import Sweep
 
 __all__ = ["Sweep", "main"]
@@ -11,13 +11,8 @@ __all__ = ["Sweep", "main"]
 
 def main(sweep: Sweep, argv: Sequence[str] | None = None) -> int:
     """Run a sweep from its command line. Exit code: 0; 2 after one clear line; 130 after Ctrl-C or SIGTERM."""
-    try:
+    again = " ".join(sys.argv if argv is None else argv)
+    with interrupt.at_once(f"{sweep.name}: interrupted; nothing recorded is lost, go on with: python {again}"):
         from infra import driver
 
         return driver.answer(sweep, argv)
-    except KeyboardInterrupt:
-        again = " ".join(sys.argv if argv is None else argv)
-        print(f"{sweep.name}: interrupted; nothing recorded is lost, go on with: python {again}", file=sys.stderr)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(130)  # Ray may be half started, and then crashes an orderly exit
