@@ -97,7 +97,7 @@ def fitted(plan: Mapping[str, Any], title: str, rows: pa.Table) -> Group:
     columns = [rows[name].to_numpy() if len(rows) else np.zeros(0) for name in (critical, over, "success")]
     counts = tally(*columns, critical_name=critical, over_name=over)  # equal seeds at other shapes are independent
     law = fit_threshold(counts, plan["level"])
-    about = [claim for claim in claims(plan["family"]) if answers(claim, plan)]
+    about = [claim for claim in claims(plan) if answers(claim, plan)]
     slope = min(about, key=lambda claim: not claim.gates, default=None)  # the theorem drawn beside the law
     verdicts = tuple(against_exponent(law, claim) for claim in about)
     panel, growth = figures.Panel(title, counts, law, slope), bound_growth(rows, slope, law)

@@ -40,7 +40,7 @@ class Run:
     slots: list[int]
     state: Any
     live: list[int]
-    curves: list[dict[str, list[float]]]
+    curves: list[dict[str, list[Any]]]
     theory: dict[int, dict[str, float]]
     budgets: dict[int, int]
     rows: dict[int, Row] = field(default_factory=dict)
@@ -193,13 +193,13 @@ def failed_row(run: Run, i: int, reason: str) -> Row:
 
 
 def curve_columns(curve: dict[str, list[float]]) -> Row:
-    """A row's curves (``curve_NAME``, one value per grid step) and the last value of each."""
-    last = {name: values[-1] for name, values in curve.items() if name != "step"}
+    """A row's curves (``curve_NAME``, one value per grid step) and the last value of each that is a number."""
+    last = {name: values[-1] for name, values in curve.items() if name != "step" and not isinstance(values[-1], list)}
     return last | {f"curve_{name}": values for name, values in curve.items()}
 
 
-def per_cell(function: Any, state: Any, count: int) -> list[dict[str, float]]:
-    """``function`` (one cell -> dict of 0-d tensors) on the first ``count`` slots of a stacked state."""
+def per_cell(function: Any, state: Any, count: int) -> list[dict[str, Any]]:
+    """``function`` (one cell -> dict of tensors) on the first ``count`` slots of a stacked state."""
     with torch.no_grad():
         columns = {name: tensor.double().tolist()[:count] for name, tensor in vmap(function)(state).items()}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -230,10 +230,16 @@ def row_schema(family: str) -> Any:
     for field in fields(module.Cell):
         type_ = "str" if get_origin(field.type) is Literal else getattr(field.type, "__name__", "")
         axes.append(Column(field.name, type_, field.metadata["meaning"], field.metadata["unit"]))
-    numbers = [Column(name, "float", meaning, unit) for name, (meaning, unit) in module.COLUMNS.items()]
-    observed = sorted(module.observe(module.draw(module.SMALL)))
+    observed = {name: tensor.ndim for name, tensor in sorted(module.observe(module.draw(module.SMALL)).items())}
+    numbers = [
+        Column(name, "float", meaning, unit)
+        for name, (meaning, unit) in module.COLUMNS.items()
+        if not observed.get(name)
+    ]
     numbers.append(Column("curve_step", "curve", "steps at which the curves were taken", "steps"))
-    for name in observed:
+    for name, vector in observed.items():
         meaning, unit = module.COLUMNS[name]
-        numbers.append(Column(f"curve_{name}", "curve", f"along the training: {meaning}", unit))
+        numbers.append(
+            Column(f"curve_{name}", "vectors" if vector else "curve", f"along the training: {meaning}", unit)
+        )
     return schema(axes, numbers)

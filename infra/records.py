@@ -56,13 +56,15 @@ PROVENANCE = [
     ("packages", pa.string(), "versions of python, torch, ray, numpy and the platform", "1"),
 ]
 NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
+CURVE = pa.list_(pa.float64())
 TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
+TYPES |= {"curve": CURVE, "vectors": pa.list_(CURVE)}
 
 
 @dataclass(frozen=True)
 class Column:
     name: str
-    type: str  # int, float, str, bool or curve
+    type: str  # of TYPES
     meaning: str
     unit: str
 
@@ -95,9 +97,7 @@ def schema(axes: Sequence[Column], numbers: Sequence[Column]) -> pa.Schema:
     fields = [make(*head) for head in HEAD]
     fields += [make(c.name, TYPES[c.type], c.meaning, c.unit) for c in axes]
     fields += [make(*outcome) for outcome in OUTCOME]
-    fields += [
-        make(c.name, pa.list_(pa.float64()) if c.type == "curve" else TYPES[c.type], c.meaning, c.unit) for c in numbers
-    ]
+    fields += [make(c.name, TYPES[c.type], c.meaning, c.unit) for c in numbers]
     fields += [make(*provenance) for provenance in PROVENANCE]
     return pa.schema(fields, metadata={VERSION_KEY: SCHEMA_VERSION.encode()})
 

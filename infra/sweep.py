@@ -1,15 +1,25 @@
 """What a file in ``sweeps/`` says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A named set of cells with the claim it tests. ``axes`` gives each family its default grid, as option texts."""
+    """A named set of cells with the question it asks.
+
+    over: the axis along which the answer is read. critical: the axis whose threshold over ``over`` is sought; None when
+    the question is about shares of success or metrics. by: the axis whose values are compared, one curve each. metrics:
+    columns drawn along ``over``. curves: columns drawn along the training. axes: each family's default grid, as option
+    texts; the first family is the default. presets: named grids, ``--preset NAME``, in the same form.
+    """
 
     name: str
     claim: str
-    critical: str
     over: str
-    axes: dict[str, dict[str, str]]  # family -> axis -> text; the first family is the default
+    axes: dict[str, dict[str, str]]
+    critical: str | None = None
+    by: str | None = None
+    metrics: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
     seeds: int = 20
+    presets: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)

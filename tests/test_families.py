@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import io
+import json
 import random
 import time
 import typing
@@ -13,6 +14,7 @@ from torch.func import vmap
 from training import assert_same_bits, by_id, seeds, trained
 
 import trainables
+from analysis import theory
 from infra import options, pack, plan
 
 FAMILIES = trainables.names()
@@ -62,7 +64,21 @@ def test_every_number_has_a_meaning_and_a_unit_and_no_other_has(module):
     assert sorted(names) == sorted(module.COLUMNS), "each name once, all declared"
     assert "loss" in numbers[0]
     assert all(meaning and unit for meaning, unit in module.COLUMNS.values())
-    assert all(tensor.shape == () for part in numbers for tensor in part.values())
+    observed, once = numbers[0], {**numbers[1], **numbers[2]}
+    assert all(tensor.shape == () for tensor in once.values())
+    assert all(tensor.ndim <= 1 for tensor in observed.values()) and observed["loss"].shape == ()
+
+
+def test_claims_speak_of_axes_and_columns(family, module):
+    axes = {field.name for field in dataclasses.fields(module.Cell)}
+    numbers = set(module.COLUMNS) | {"success", "steps"}
+    plan = json.loads(json.dumps({"family": family, "claims": module.CLAIMS}))
+    for one in theory.claims(plan):
+        assert {one.over, one.critical or "m", *one.where} <= axes | {"eta", one.critical}, one.name
+        assert {name for name in (one.metric, one.bound, one.needed) if name} <= numbers, one.name
+        assert one.direction in typing.get_args(theory.Direction) and one.tag in typing.get_args(theory.Tag)
+        assert one.order is None or one.order[0] in axes
+        assert bool(one.critical) + bool(one.metric) + (one.direction in ("probability", "order")) >= 1, one.name
 
 
 def test_draw_depends_on_the_cell_alone(module):

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trainables import axis, generator
+from trainables import axis, claim, generator
 
 VERSION = "1"
 SHAPE = ("n", "m", "d")
@@ -49,6 +49,25 @@ COLUMNS = {
     "rank": ("numerical rank of Phi: singular values above max(n, m) eps sigma_max", "1"),
     "critical_width": ("width from which the labels are interpolated: n, exactly", "units"),
 }
+
+_RANK = ("inputs in general position, no dead unit", "labels from a continuous law", "last layer solved exactly")
+
+# fmt: off
+CLAIMS = (
+    claim(
+        "enough features interpolate",
+        "m ≥ n random features interpolate n labels",
+        ("rank of the n × m feature matrix", "", "almost surely min(n, m)"), "derived", "sufficient", "n",
+        critical="m", exponent=1.0, bound="critical_width", constant=1.0, hypotheses=_RANK,
+    ),
+    claim(
+        "fewer features do not",
+        "m < n random features do not interpolate n labels: m* = n exactly",
+        ("rank of the n × m feature matrix", "", "almost surely min(n, m)"), "derived", "necessary", "n",
+        critical="m", exponent=1.0, bound="critical_width", constant=1.0, hypotheses=_RANK,
+    ),
+)
+# fmt: on
 
 
 class State(NamedTuple):

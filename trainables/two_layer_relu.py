@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trainables import axis, generator
+from trainables import axis, claim, generator
 
 VERSION = "1"
 SHAPE = ("n", "m", "d", "dtype")
@@ -76,7 +76,91 @@ COLUMNS = {
         "n^6 / lambda0^4: the sufficient width of Theorem 4.1 up to its constant and delta^-3",
         "units",
     ),
+    "gram_width": (
+        "n^2 / lambda0^2 log n: the width that the lemma on H(0) asks for, up to constant and delta",
+        "units",
+    ),
 }
+
+_DU, _DU_ARXIV = "Du, Zhai, Poczos, Singh 2018", "1810.02054"
+_UNIT = ("‖xᵢ‖ = 1, |yᵢ| = O(1)", "no two inputs parallel (λ₀ > 0)", "wᵣ(0) ~ N(0, I), aᵣ = ±1 fixed")
+_WIDE = (*_UNIT, "m = Ω(n⁶ λ₀⁻⁴ δ⁻³)", "η = O(λ₀/n²)", "with probability 1 − δ")
+
+
+# fmt: off
+CLAIMS = (
+    claim(
+        "sufficient width",
+        "m = Ω(n⁶ λ₀⁻⁴ δ⁻³) hidden units suffice for gradient descent to reach zero loss",
+        (_DU, _DU_ARXIV, "Theorems 3.2 and 4.1"), "paper", "sufficient", "n", critical="m", exponent=6.0,
+        bound="width_scale", hypotheses=(*_UNIT, "η = O(λ₀/n²)",
+        "exponent 6 at fixed λ₀; where λ₀ falls with n, λ₀⁻⁴ adds to it", "a step budget in units of 1/(ηλ₀)"),
+    ),
+    claim(
+        "sufficient step size",
+        "η = O(λ₀/n²) is small enough a step for the linear rate",
+        (_DU, _DU_ARXIV, "Theorem 4.1"), "paper", "sufficient", "n", critical="eta", exponent=-2.0,
+        hypotheses=(*_UNIT, "exponent −2 at fixed λ₀", "m = Ω(n⁶ λ₀⁻⁴ δ⁻³)", "eta* is the largest η that converges"),
+        small=True,
+    ),
+    claim(
+        "linear rate",
+        "‖u(k) − y‖² ≤ (1 − ηλ₀/2)ᵏ ‖u(0) − y‖²",
+        (_DU, _DU_ARXIV, "Theorem 4.1"), "recalled", "inequality", "m", metric="loss", bound="rate_bound",
+        constant=1.0, hypotheses=_WIDE, needed="width_scale", per_step=True,
+    ),
+    claim(
+        "Gram matrix at initialisation",
+        "m = Ω(n² λ₀⁻² log(n/δ)) gives ‖H(0) − H∞‖₂ ≤ λ₀/4",
+        (_DU, _DU_ARXIV, "lemma on H(0)"), "recalled", "inequality", "m", metric="gram_init_gap", bound="lambda0",
+        constant=0.25, hypotheses=(*_UNIT, "m = Ω(n² λ₀⁻² log(n/δ))", "with probability 1 − δ"), needed="gram_width",
+        at_start=True,
+    ),
+    claim(
+        "distance from initialisation",
+        "‖wᵣ(k) − wᵣ(0)‖ ≤ 4 √n ‖y − u(0)‖ / (√m λ₀) for every unit r",
+        (_DU, _DU_ARXIV, "Corollary 4.1"), "recalled", "inequality", "m", metric="dist_max", exponent=-0.5,
+        bound="dist_bound", constant=1.0, hypotheses=_WIDE, needed="width_scale",
+    ),
+    claim(
+        "Gram gap falls with width",
+        "‖H(0) − H∞‖₂ = O(m^(−1/2))",
+        (_DU, _DU_ARXIV, "remark on the Gram matrix"), "paper", "rate", "m", metric="gram_init_gap", exponent=-0.5,
+        hypotheses=_UNIT, at_start=True,
+    ),
+    claim(
+        "Gram drift falls with width",
+        "‖H(k) − H(0)‖₂ = O(m^(−1/2))",
+        (_DU, _DU_ARXIV, "remark on the Gram matrix"), "paper", "rate", "m", metric="gram_drift", exponent=-0.5,
+        hypotheses=_WIDE, needed="width_scale",
+    ),
+    claim(
+        "flips fall with width",
+        "the share of flipped activations falls as m^(−1/2)",
+        (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="flips", exponent=-0.5,
+        hypotheses=(*_UNIT, "m large, n fixed"),
+    ),
+    claim(
+        "largest movement falls with width",
+        "maxᵣ ‖wᵣ(k) − wᵣ(0)‖ falls as m^(−1/2)",
+        (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="dist_max", exponent=-0.5,
+        hypotheses=(*_UNIT, "m large, n fixed"),
+    ),
+    claim(
+        "typical movement falls with width",
+        "(1/m) Σᵣ ‖wᵣ(k) − wᵣ(0)‖² → e₀ᵀ H∞⁻¹ e₀ / m as the loss goes to 0, e₀ = y − u(0)",
+        (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="dist_rms", exponent=-0.5,
+        hypotheses=(*_UNIT, "m large, n fixed, trained to the end"),
+    ),
+    claim(
+        "memorisation (context)",
+        "about 4n/d ReLU units can memorise n points in dimension d",
+        ("Bubeck, Eldan, Lee, Mikulincer", "", "NeurIPS 2020, abstract"), "abstract", "sufficient", "n", critical="m",
+        exponent=1.0, hypotheses=("existence of weights: both layers free, no claim about gradient descent",
+        "d fixed"),
+    ),
+)
+# fmt: on
 
 
 class State(NamedTuple):
@@ -189,6 +273,7 @@ def theory(s: State) -> dict[str, Float[Tensor, ""]]:
         "dist_bound": 4 * math.sqrt(n / m) * (s.r0**2).sum().sqrt() / s.lambda0,
         "dist_rms_limit": (s.movement / m).sqrt(),
         "width_scale": n**6 / (s.lambda0 * s.lambda0).square(),  # pow is not rounded alike in every vector lane
+        "gram_width": n * n * math.log(n) / (s.lambda0 * s.lambda0),
     }
 
 
