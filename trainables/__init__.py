@@ -123,8 +123,8 @@ def claim(
 
 
 def names() -> list[str]:
-    """Names of all families: the modules in this folder."""
-    return sorted(info.name for info in pkgutil.iter_modules(__path__))
+    """Names of all families: the modules in this folder, but for helpers of a family, which start with "_"."""
+    return sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
 
 
 def load(name: str) -> Any:
