@@ -40,6 +40,7 @@ from analysis.logfits import (
 
 NAN = float("nan")
 RIVAL = 6.0  # dof x log(cost / best cost) up to here does not rule a form out (likelihood ratio above 1/20)
+ROUNDING = 1e-7  # root mean square log residual below which what is left is rounding (of a printed table, a float32)
 BREAK = 0.25  # two slopes nearer than this are one exponent to every verdict
 BREAK_WINS = 4.0  # AICc lead of a break over every single exponent: < 5% false alarms (benchmarks/powerlaws.md)
 
@@ -150,7 +151,8 @@ def _assemble(empty: PowerLaw, pts: Points, clip: float, labels: NDArray[Any] | 
     chosen = min(proved, key=lambda f: f.aicc) if proved else fits[0]
     unproved = not chosen.converged or any(f.form == "offset" and f.aicc < chosen.aicc for f in fits)
     notes = list(empty.notes)
-    notes += [f"{f.form}: not converged ({f.why})" for f in fits if not f.converged]
+    idle = _exact(chosen) and chosen.converged  # a rival of an exact law has nothing left to explain
+    notes += [f"{f.form}: not converged ({f.why})" for f in fits if not (f.converged or idle)]
     if not any(f.form == "offset" and np.isfinite(f.aicc) for f in fits):
         notes.append(f"{pts.z.size} points at {empty.n_x} x cannot tell an offset from none: c = 0 is forced")
     if labels is not None:
@@ -232,8 +234,14 @@ def _excess(cost: float, p: int, pts: Points, clip: float) -> tuple[float, float
     return ratio, float(stats.f.sf(ratio, n_x - p, pts.z.size - n_x))
 
 
+def _exact(fit: Fit) -> bool:
+    return fit.cost < (fit.dof + fit.theta.size) * ROUNDING**2
+
+
 def _lack_of_fit(fit: Fit, pts: Points, clip: float, level: float) -> tuple[float, float]:
-    """(p-value, factor >= 1 for the interval); (NaN, 1) without repeats."""
+    """(p-value, factor >= 1 for the interval); (NaN, 1) without repeats and for an exact law."""
+    if _exact(fit):
+        return NAN, 1.0
     n, n_x, p = pts.z.size, np.unique(pts.z).size, fit.theta.size
     ratio, p_value = _excess(fit.cost, p, pts, clip)
     if not ratio > 1:
@@ -280,7 +288,7 @@ def _hold_out(fit: Fit, pts: Points, clip: float, level: float) -> Holdout | Non
     middle, worth = (np.mean, 1.0) if np.isinf(clip) else (np.median, 2 / np.pi)  # efficiency of a median
     observed = float(pts.y0 * np.exp(middle(pts.v[last])))
     y, lo, hi = (float(u[0]) for u in band(rest, np.array([x]), level, repeats=max(1.0, worth * last.sum())))
-    slack = 1e-9 * observed  # an exact law predicts to rounding
+    slack = 10 * ROUNDING * observed  # an exact law predicts to rounding, which extrapolation magnifies
     return Holdout(x, observed, y, (lo, hi), lo - slack <= observed <= hi + slack)
 
 

@@ -19,6 +19,7 @@ from planted_curves import (
     simulate,
 )
 from scipy import stats
+from statsmodels.tools.eval_measures import aicc as aicc_of_statsmodels
 
 from analysis import logcurves, logfits, powerlaws
 from analysis.powerlaws import PowerLaw, fit_power_law
@@ -62,6 +63,35 @@ def test_a_noiseless_curve_is_recovered(exponent: float, offset: float) -> None:
     assert np.all(y <= hi)
     assert law.holdout is not None
     assert law.holdout.inside
+
+
+@pytest.mark.parametrize("digits", [8, 17])
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize(("exponent", "offset"), [(-0.5, 0.0), (1.7, 0.0), (-1.0, 0.01), (0.5, 3.0)])
+def test_what_only_rounding_leaves_is_no_misfit(exponent: float, offset: float, robust: bool, digits: int) -> None:
+    """Exact and repeated, also as printed with eight digits: nothing to note, and the largest x is predicted."""
+    x = np.repeat(X, 3)
+    y = [float(f"{value:.{digits}g}") for value in 3 * x**exponent + offset]
+    law = fit_power_law(x, y, robust=robust)
+    assert (law.status, law.notes) == ("ok", ())
+    assert law.exponent == pytest.approx(exponent, abs=1e-6)
+    assert law.holdout is not None and law.holdout.inside
+
+
+def test_a_real_misfit_of_a_millionth_is_still_one() -> None:
+    bent = 3 * X**-0.5 * (1 + 1e-5 * np.sin(3 * np.log(X)))
+    y = np.repeat(bent, 3) * (1 + 1e-7 * np.random.default_rng(0).standard_normal(24))
+    assert any("lack of fit" in note for note in fit_power_law(np.repeat(X, 3), y).notes)
+
+
+def test_aicc_is_that_of_the_textbook() -> None:
+    """n log(RSS/n) + 2k + 2k(k + 1)/(n - k - 1), k counting the variance: by hand, and as statsmodels has it."""
+    by_hand = 8 * np.log(0.2 / 8) + 6 + 24 / 4  # n = 8, two parameters and a variance: k = 3
+    assert logfits.aicc(0.2, 8, 2) == pytest.approx(by_hand, rel=1e-12)
+    for n, p, cost in ((6, 2, 0.3), (9, 3, 0.02), (40, 4, 7.0)):
+        theirs = aicc_of_statsmodels(-n / 2 * np.log(cost / n), n, p + 1)
+        assert logfits.aicc(cost, n, p) == pytest.approx(theirs, rel=1e-12)
+    assert logfits.aicc(0.2, 4, 2) == np.inf  # n = k + 1: nothing is left to test with
 
 
 def test_without_an_offset_it_is_ordinary_least_squares_on_logarithms() -> None:
