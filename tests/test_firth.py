@@ -8,6 +8,9 @@ import statsmodels.api as sm
 from firthmodels import FirthLogisticRegression
 from numpy.testing import assert_allclose
 from planted import around, factorial, power, shared_seed_sweep, sweep
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import binom, chi2
 
 from analysis.firth import firth, joint_fit
 from analysis.outcomes import Tally, tally_counts
@@ -56,6 +59,33 @@ def test_ends_of_the_interval_are_where_firthmodels_says_five_percent() -> None:
         model.lrt([1])
         # the root is found to 1e-4 of the half width: 1.96^2 moves by 8e-4, its tail probability by 1e-4
         assert model.lrt_pvalues_[1] == pytest.approx(0.05, abs=3e-4)
+
+
+def test_the_interval_holds_what_loses_less_than_half_the_quantile_of_chi_squared() -> None:
+    """The profile by brute force: at each exponent of a grid a general maximiser of the penalised likelihood."""
+    m, n = (part.ravel() for part in np.meshgrid([4.0, 8.0, 16.0, 32.0], [4.0, 8.0, 16.0]))
+    data = tally_counts(m, n, [0, 2, 5, 6, 0, 1, 4, 6, 0, 0, 2, 5], np.full(12, 6))
+    design = design_of(data)
+
+    def loss(free: np.ndarray, p: float) -> float:
+        chance = expit(design @ np.array([free[0], free[1], -free[1] * p]))
+        weight = data.trials * chance * (1 - chance)
+        likelihood = binom.logpmf(data.successes, data.trials, chance) - binom.logpmf(data.successes, data.trials, 0.5)
+        return float(-likelihood.sum() - 0.5 * np.linalg.slogdet((design.T * weight) @ design)[1])
+
+    fit = joint_fit(data)
+    start = np.array([fit.fit.coefficients[0] - fit.fit.coefficients @ fit.centre, fit.slope])
+
+    def profile(p: float) -> float:
+        return float(minimize(loss, start, (p,), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9}).fun)
+
+    grid = np.linspace(fit.exponent - 1.5, fit.exponent + 1.5, 61)
+    losses = np.array([profile(p) for p in grid])
+    inside = grid[losses - profile(fit.exponent) < chi2.ppf(0.95, 1) / 2]
+    assert inside[0] - 0.05 <= fit.interval[0] <= inside[0]  # the grid's step
+    assert inside[-1] <= fit.interval[1] <= inside[-1] + 0.05
+    for end in fit.interval:  # the root is found to 1e-4 of the half width
+        assert profile(end) - profile(fit.exponent) == pytest.approx(chi2.ppf(0.95, 1) / 2, rel=1e-3)
 
 
 def test_finite_under_separation() -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from planted import Truth, finite_size, sweep
+from statsmodels.tools.eval_measures import aicc as aicc_of_statsmodels
 
-from analysis.forms import BROKEN, CORRECTED, FLOOR, SINGLE, compare, families
+from analysis.forms import BROKEN, CORRECTED, FLOOR, SINGLE, aicc, compare, families, fit_points
 from analysis.law import Threshold
 from analysis.outcomes import Tally, tally
 from analysis.plane import fit_plane
@@ -54,6 +55,16 @@ def test_exact_points_give_exact_exponents() -> None:
         wanted = {SINGLE: 1.5, CORRECTED: 1.0, FLOOR: 1.3, BROKEN: 1.3}[name]
         # the floor is linearised about a grid: half a step squared times curvature, .01 in log m*
         assert fit.exponent == pytest.approx(wanted, abs=0.05 if name in (FLOOR, BROKEN) else 1e-6), name
+
+
+def test_aicc_is_that_of_the_textbook_as_far_as_the_errors_come_from_the_points() -> None:
+    """deviance + 2k + 2k(k + 1)/(n - k - 1) where all errors do; plain AIC where all are known."""
+    z = np.linspace(np.log(16), np.log(512), 9)
+    fit = fit_points(points(z, 1.5 * z, 0.05), NOTHING)[BROKEN]
+    assert fit.parameters == 4
+    assert aicc(fit, 9, 1.0) - fit.deviance == pytest.approx(8 + 40 / 4)  # n = 9, k = 4
+    assert aicc(fit, 9, 0.0) - fit.deviance == pytest.approx(8)
+    assert aicc(fit, 9, 1.0) == pytest.approx(aicc_of_statsmodels(-fit.deviance / 2, 9, 4))
 
 
 def test_breaks_leave_two_points_on_either_side() -> None:
