@@ -3,9 +3,12 @@
 widthlaw fit outcomes.parquet --critical m --over n        # single trainings, 0/1 outcomes
 widthlaw fit counts.csv --critical m --over n --successes k --trials N
 widthlaw fit metrics.csv --metric drift --over m           # a power law
+
+The object's ``data_sha256`` is over the bytes of a file, and over the rows of a results folder.
 """
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +19,14 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis.laws import law_json, plain
-from analysis.outcomes import tally, tally_counts
+from analysis.outcomes import Contradiction, tally, tally_counts
 from analysis.plane import PlaneLaw, fit_plane
 from analysis.powerlaws import PowerLaw, fit_power_law
 from analysis.thresholds import ThresholdLaw, fit_threshold
 from infra import records
+
+AXES = ("n", "m", "d", "depth", "init_scale", "noise", "step_size", "budget", "alpha", "k")  # of sweeps, by name
+NO_ENVELOPE = "no envelope over two axes: for one, fit over the first with --where {second}=VALUE"
 
 
 class DataError(ValueError):
@@ -51,6 +57,34 @@ class Columns:
     robust: bool = False
 
 
+def columns_of(over: str, *, robust: bool = False, level: float | None = None, **options: str | None) -> Columns:
+    """The columns that the options name. ``over`` is one axis or two ("n,d"); ``options`` holds the options of
+    ``widthlaw fit`` by name, None where one was not given. DataError for options that exclude each other."""
+    first, *more = (name.strip() for name in over.split(","))
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    threshold_only = [name for name in given if name in ("outcome", "successes", "trials")]
+    threshold_only += ["level"] if level is not None else []
+    if ("metric" in given) == ("critical" in given):
+        raise DataError("name either --metric (a power law) or --critical (a threshold), and not both")
+    if "metric" in given and threshold_only:
+        raise DataError(f"--{threshold_only[0]} belongs to --critical (a threshold), not to --metric: leave it out")
+    if "metric" in given and more:
+        raise DataError(f"--metric is fitted over one axis, not over {over}: give --over {first}")
+    if robust and "metric" not in given:
+        raise DataError("--robust belongs to --metric (a power law), not to a threshold: leave it out")
+    for name in ("outcome", "seed"):
+        if name in given and "successes" in given:
+            raise DataError(f"--{name} is of single trainings, --successes of counted ones: give one of them")
+    if not first or "" in more or len(more) > 1:
+        raise DataError(f"--over {over}: give one axis, or two as n,d")
+    if first in more:
+        raise DataError(f"--over {over}: the two axes must differ")
+    for name in ("critical", "metric"):
+        if given.get(name) in (first, *more):
+            raise DataError(f"--{name} {given[name]} is also what --over names: they must differ")
+    return Columns(first, second=more[0] if more else None, robust=robust, **given)
+
+
 def read(source: str) -> Table:
     """A CSV file, a Parquet file or a results folder. DataError names what cannot be read."""
     path = Path(source)
@@ -63,11 +97,22 @@ def read(source: str) -> Table:
         return Table(frame, records.digest(rows), tuple(sorted(n for n in names if frame[n].nunique() > 1)))
     try:
         content = path.read_bytes()
-        frame = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        frame = csv(content) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{source}: {reason}; give a .csv, a Parquet file or a results folder") from None
+    if frame.columns.has_duplicates:
+        raise DataError(
+            f"{source}: two columns are called '{frame.columns[frame.columns.duplicated()][0]}'; rename one"
+        )
     return Table(frame, hashlib.sha256(content).hexdigest())
+
+
+def csv(content: bytes) -> pd.DataFrame:
+    """A CSV file's rows under the names that its first line has, repeated ones too."""
+    frame = pd.read_csv(io.BytesIO(content))
+    header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str).iloc[0]
+    return frame.set_axis(list(header.fillna("")), axis=1) if header.duplicated().any() else frame
 
 
 def select(table: Table, where: Sequence[str]) -> Table:
@@ -93,17 +138,33 @@ def fit(table: Table, columns: Columns, level: float = 0.5) -> tuple[Any, dict[s
     DataError for a missing column, an outcome outside {0, 1}, an axis that is not positive, more successes than trials,
     or axes of a results folder that vary and are neither fitted nor fixed. Poor data end in a status, not here.
     """
-    named = (columns.over, columns.critical, columns.second, columns.seed, "seed")
-    loose = [name for name in table.axes if name not in named]
-    if loose:
-        values = ", ".join(f"{value}" for value in sorted(table.frame[loose[0]].unique())[:6])
-        raise DataError(f"{loose[0]} varies ({values}) but is not fitted; fix it with --where {loose[0]}=VALUE")
+    for name in pooled(table, columns):
+        values = ", ".join(f"{value}" for value in sorted(table.frame[name].dropna().unique())[:6])
+        raise DataError(f"{name} varies ({values}) but is not fitted; fix it with --where {name}=VALUE")
     try:
         law: Any = power_law(table.frame, columns) if columns.metric else threshold_law(table.frame, columns, level)
     except ValueError as error:
         raise DataError(" ".join(str(error).split())) from None
     told = {**law_json(law), "counts": counts(law, len(table.frame)), "data_sha256": table.sha256}
+    if isinstance(law, PlaneLaw):  # the keys of a law over one axis, too: they tell of the first
+        first = {"exponent": law.exponents[0], "interval": law.intervals[0], "envelope": None}
+        notes = (*law.notes, NO_ENVELOPE.format(second=columns.second))
+        told["law"] = told["law"] | first | {"notes": notes}
     return law, plain(told)
+
+
+def pooled(table: Table, columns: Columns) -> list[str]:
+    """Axes that vary and are neither fitted nor named: those of a results folder, and in any table a column with
+    the name of an axis that takes several values within one cell (or at one x of a metric)."""
+    frame = table.frame
+    cell = [name for name in (columns.over, columns.second, columns.critical) if name is not None]
+    named = {*cell, columns.seed, columns.metric, columns.outcome, columns.successes, columns.trials, "seed"}
+    found = [name for name in table.axes if name not in named]
+    if any(name not in frame.columns for name in (*cell, columns.metric or columns.over)):
+        return found  # said in a clearer line where it is read
+    others = [name for name in AXES if name in frame.columns and name not in (*named, *found)]
+    numeric = [name for name in others if pd.api.types.is_numeric_dtype(frame[name])]
+    return found + [name for name in numeric if (frame.groupby(cell)[name].nunique() > 1).any()]
 
 
 def power_law(frame: pd.DataFrame, columns: Columns) -> PowerLaw:
@@ -114,7 +175,7 @@ def power_law(frame: pd.DataFrame, columns: Columns) -> PowerLaw:
 
 def threshold_law(frame: pd.DataFrame, columns: Columns, level: float) -> ThresholdLaw | PlaneLaw:
     if columns.critical is None:
-        raise DataError("name either --metric (a power law) or --critical (a threshold)")
+        raise DataError("no column is named whose threshold is sought: give --critical")
     critical, over = numbers(frame, columns.critical), numbers(frame, columns.over)
     second = None if columns.second is None else numbers(frame, columns.second)
     names = {"critical_name": columns.critical, "over_name": columns.over, "second_name": columns.second or "d"}
@@ -124,9 +185,23 @@ def threshold_law(frame: pd.DataFrame, columns: Columns, level: float) -> Thresh
         k, trials = numbers(frame, columns.successes), numbers(frame, columns.trials)
         data = tally_counts(critical, over, k, trials, second=second, **names)
     else:
-        seeds = None if columns.seed is None else numbers_or_text(frame, columns.seed).to_numpy()
-        data = tally(critical, over, numbers(frame, columns.outcome), seeds, second=second, **names)
+        seed = columns.seed or ("seed" if "seed" in frame.columns else None)
+        seeds = None if seed is None else numbers_or_text(frame, seed).to_numpy()
+        clustered, outcome = columns.seed is not None, numbers(frame, columns.outcome)
+        try:
+            data = tally(critical, over, outcome, seeds, clustered=clustered, second=second, **names)
+        except Contradiction as error:
+            raise DataError(f"{error}; {differing(frame, error, columns.outcome)}") from None
     return fit_threshold(data, level) if second is None else fit_plane(data, level)
+
+
+def differing(frame: pd.DataFrame, error: Contradiction, outcome: str) -> str:
+    """What else differs between the two rows of one training: by that one can tell them apart."""
+    first, second = frame.iloc[error.first], frame.iloc[error.second]
+    names = [str(name) for name in frame.columns if name != outcome and first[name] != second[name]]
+    if not names:
+        return "remove the wrong row"
+    return f"they differ in {', '.join(names[:6])}: if it is another kind of training, keep one with --where"
 
 
 def in_words(law: Any, columns: Columns) -> str:
@@ -165,4 +240,4 @@ def counts(law: Any, rows: int) -> dict[str, int]:
     if isinstance(law, PowerLaw):
         dropped = {"dropped_nonpositive": law.dropped_nonpositive, "dropped_nonfinite": law.dropped_nonfinite}
         return {"rows": rows, "points": law.n_points, **dropped}
-    return {"rows": rows, "trainings": law.trainings, "dropped": law.dropped}
+    return {"rows": rows, "trainings": law.trainings, "dropped": law.dropped, "repeated": law.repeated}

@@ -128,6 +128,7 @@ class ThresholdLaw:
     curve: Curve | None = None
     over_name: str = "n"
     critical_name: str = "m"
+    repeated: int = 0
 
     def predict(self, over: npt.ArrayLike) -> tuple[Array, Array, Array]:
         """m* and its 95% band (low, high) at ``over`` (n,): (NaN, 0, inf) where there is no law."""
@@ -143,7 +144,9 @@ class ThresholdLaw:
             law = f"{m}* = {self.prefactor:.3g} {n}^{self.exponent:.3f}  [{low:.3f}, {high:.3f}]"
             law += f", {n} in [{self.over_range[0]:.4g}, {self.over_range[1]:.4g}]"
         elif np.isfinite(low) or np.isfinite(high):
-            law = f"exponent of {m}*({n}) " + (f">= {low:.3f}" if np.isfinite(low) else f"<= {high:.3f}")
+            one_sided = f">= {low:.3f}" if np.isfinite(low) else f"<= {high:.3f}"
+            both = f"in [{low:.3f}, {high:.3f}]"
+            law = f"exponent of {m}*({n}) {both if np.isfinite([low, high]).all() else one_sided}"
         else:
             law = f"no exponent of {m}*({n})"
         level = "" if self.level == 0.5 else f" at success {self.level:g}"

@@ -18,6 +18,14 @@ Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 
+class Contradiction(ValueError):
+    """One training recorded with both outcomes, in the rows ``first`` and ``second`` (from 0)."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"row {second}: one training is recorded with both outcomes, the other one in row {first}")
+        self.first, self.second = first, second
+
+
 @dataclass(frozen=True)
 class SharedSeeds:
     """Where seeds were reused over widths: counts per (cell, cluster), a cluster being one (n, seed)."""
@@ -74,6 +82,7 @@ def tally(
     success: npt.ArrayLike,
     seed: npt.ArrayLike | None = None,
     *,
+    clustered: bool = True,
     second: npt.ArrayLike | None = None,
     critical_name: str = "m",
     over_name: str = "n",
@@ -83,18 +92,21 @@ def tally(
 
     ``critical``, ``over`` and ``second`` are positive; ``success`` is 0, 1 or NaN (dropped and counted).
     Without ``seed`` equal rows are independent trainings. With it, equal (over, second, critical, seed)
-    are ONE training, counted once; and seeds met at several widths of one n are remembered as clusters.
+    are ONE training, counted once; and seeds met at several widths of one n are remembered as clusters,
+    unless ``clustered`` is False: then a seed tells repeated records only, and a missing one is of its own.
 
     Raises ValueError, naming the row (from 0), for a non-positive or non-finite axis value, an outcome
-    other than 0, 1 or NaN, columns of unequal length, or one training recorded with both outcomes.
+    other than 0, 1 or NaN, columns of unequal length; Contradiction for a training with both outcomes.
     """
     frame = _axes(critical, over, second, (critical_name, over_name, second_name))
     frame["k"] = _column("success", success, len(frame))
     if seed is not None:
         seeds = pd.Series(np.asarray(seed).ravel())
         _same_length("seed", seeds, len(frame))
-        _refuse(seeds.isna().to_numpy(), "seed is missing", seeds)
-        frame["seed"] = pd.factorize(seeds)[0]
+        missing = seeds.isna().to_numpy()
+        if clustered and missing.any():
+            _fail(int(np.flatnonzero(missing)[0]), "seed is missing")
+        frame["seed"] = np.where(missing, -1 - np.arange(len(seeds)), pd.factorize(seeds)[0])
     outcome = frame["k"]
     _refuse(~(outcome.isna() | outcome.isin([0.0, 1.0])).to_numpy(), "success must be 0, 1 or NaN", outcome)
     kept = frame[outcome.notna()].copy()
@@ -104,8 +116,10 @@ def tally(
         again = kept.duplicated(axes).to_numpy()
         clash = again & (kept["k"] != kept.groupby(axes)["k"].transform("first")).to_numpy()
         if clash.any():
-            _fail(int(kept.index[clash][0]), "one training is recorded with both outcomes")
+            row = kept.index[clash][0]
+            raise Contradiction(int(kept.index[(kept[axes] == kept.loc[row, axes]).all(axis=1)][0]), int(row))
         repeated, kept = int(again.sum()), kept[~again].copy()
+        kept = kept if clustered else kept.drop(columns="seed")
     kept["N"] = 1.0
     return _collect(kept, dropped, repeated, second is not None, (critical_name, over_name, second_name))
 

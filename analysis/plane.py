@@ -20,7 +20,7 @@ from analysis.law import EVERYTHING, Interval, Threshold, exponential
 from analysis.outcomes import Array, Tally
 from analysis.points import thresholds
 from analysis.separation import Brackets, Groups, brackets, groups
-from analysis.survey import remarks
+from analysis.survey import REVERSED, falls, remarks
 
 FEWEST = 9  # crossed (n, d) below which a collapse is not judged: a parabola in both logs takes six
 POWERS = np.linspace(-2.0, 4.0, 601)  # of d in n / d^k
@@ -55,6 +55,7 @@ class PlaneLaw:
     dropped: int
     collapse: Collapse | None = None
     names: tuple[str, str, str] = ("m", "n", "d")
+    repeated: int = 0
 
     def summary(self) -> str:
         """One line for the law, one for its status."""
@@ -80,8 +81,10 @@ def fit_plane(data: Tally, level: float = 0.5) -> PlaneLaw:
         return _none(data, level, status, thresholds(data, where, around, None, level) if len(where) else ())
     design = raw - np.append(0.0, raw[:, 1:].mean(0))
     joint = firth(design, data.successes, data.trials)
-    if width_effect(design, data, joint) < CUTOFF:
-        return _none(data, level, "no width effect", thresholds(data, where, around, None, level))
+    rises = width_effect(design, data, joint)
+    if rises < CUTOFF:
+        status = REVERSED if rises < -CUTOFF else "no width effect"
+        return _none(data, level, status, thresholds(data, where, around, None, level))
     effect = max(design_effect(data, design, joint, column) for column in (2, 3))
     return _fit(data, level, where, around, joint.coefficients, raw[:, 1:].mean(0), effect)
 
@@ -98,9 +101,11 @@ def _degenerate(data: Tally, where: Groups, raw: Array) -> str:
 
 
 def _none(data: Tally, level: float, status: str, points: tuple[Threshold, ...]) -> PlaneLaw:
+    notes = (falls(data),) if status == REVERSED else ()
     return PlaneLaw(
-        (np.nan, np.nan), (EVERYTHING, EVERYTHING), EVERYTHING, np.nan, status, remarks(data, points), points,
+        (np.nan, np.nan), (EVERYTHING, EVERYTHING), EVERYTHING, np.nan, status, notes + remarks(data, points), points,
         level, data.trainings, data.dropped, None, (data.critical_name, data.over_name, data.second_name),
+        data.repeated,
     )  # fmt: skip
 
 
@@ -137,7 +142,7 @@ def _fit(
     return PlaneLaw(
         (fit.quantile(0.5, rows[1]), fit.quantile(0.5, rows[2])), intervals, fit.interval(rows[1] + rows[2]),
         float(exponential(fit.quantile(0.5, np.append(1.0, -middle)))), status, notes, points, level, data.trainings,
-        data.dropped, collapse, names,
+        data.dropped, collapse, names, data.repeated,
     )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from analysis.outcomes import Array, Tally
 from analysis.points import local_exponents, thresholds
 from analysis.separation import Brackets, Groups, brackets, corner_lines, groups, line_exponents
 
+REVERSED = "reversed"  # the status where success demonstrably falls with m
+SHARPER = 1.25  # factor of the transition's slope, from the least to the largest n, that is worth a note
 FEW_AT_ENDS = 5  # trainings at the two ends of a bracket together, below which it may be chance
 
 
@@ -51,7 +53,7 @@ def survey(data: Tally, level: float) -> Setting:
     else:
         joint = joint_fit(data)
         if not np.isfinite(joint.exponent):
-            status = "no width effect"
+            status = REVERSED if joint.width_effect < -CUTOFF else "no width effect"
         else:
             slopes = np.full((len(where), 1), joint.slope)
     points: tuple[Threshold, ...] = ()
@@ -59,6 +61,8 @@ def survey(data: Tally, level: float) -> Setting:
         inflation = joint.design_effect if joint else 1.0
         points = thresholds(data, where, around, slopes, level, inflation=inflation)
     law = _blank(data, level, points, status)
+    if status == REVERSED:
+        law = replace(law, notes=(falls(data), *law.notes))
     return Setting(data, where, around, joint, law)
 
 
@@ -74,6 +78,11 @@ def _single_slope(data: Tally) -> Array | None:
     return np.asarray(full.coefficients[1]).reshape(1, 1)
 
 
+def falls(data: Tally) -> str:
+    """What status "reversed" means."""
+    return f"success falls with {data.critical_name}: there is no width from which on it succeeds"
+
+
 def _blank(data: Tally, level: float, points: tuple[Threshold, ...], status: str) -> ThresholdLaw:
     return ThresholdLaw(
         exponent=np.nan,
@@ -87,6 +96,7 @@ def _blank(data: Tally, level: float, points: tuple[Threshold, ...], status: str
         over_range=crossed_range(points),
         trainings=data.trainings,
         dropped=data.dropped,
+        repeated=data.repeated,
         local=local_exponents(points),
         over_name=data.over_name,
         critical_name=data.critical_name,
@@ -154,7 +164,7 @@ def finish(law: ThresholdLaw, setting: Setting) -> ThresholdLaw:
     crossed = [point for point in points if point.censored is None]
     if len(crossed) < 2:
         interval = point_exponents(points)
-        notes.append(f"{len(crossed)} {law.over_name} crossed: the exponent is bounded on one side at most")
+        notes.append(f"{len(crossed)} {law.over_name} crossed: no exponent, bounds at most")
         return replace(
             law, exponent=np.nan, prefactor=np.nan, interval=interval, envelope=interval,
             status="censored", notes=tuple(notes), curve=None, forms=(),
@@ -163,7 +173,9 @@ def finish(law: ThresholdLaw, setting: Setting) -> ThresholdLaw:
     brackets_only = sum(point.separated for point in crossed)
     if brackets_only and not separable:
         notes.append(f"no width with both outcomes at {brackets_only} of {len(crossed)} {law.over_name}")
-    if law.sharpening_interval[0] > 0 or law.sharpening_interval[1] < 0:
+    overs = [point.over for point in points]
+    change = abs(law.sharpening) * np.log(max(overs) / min(overs))
+    if (law.sharpening_interval[0] > 0 or law.sharpening_interval[1] < 0) and change > np.log(SHARPER):
         verb = "sharpens" if law.sharpening > 0 else "blurs"
         notes.append(f"the transition {verb} with {law.over_name}: slope ~ {law.over_name}^{law.sharpening:.2f}")
     law = replace(law, notes=tuple(notes))

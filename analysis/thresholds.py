@@ -13,6 +13,7 @@ Both always return a law with a status, and never raise on data that merely say 
     curved: read the envelope       a 1/n correction is needed; the exponent is that left at large n
     crossover: no single exponent   a floor or a break; the exponent is that of the largest n, over_range says where
     no width effect                 success does not demonstrably rise with m: p is NaN
+    reversed                        success demonstrably falls with m: p is NaN
     one n only, all failed, all succeeded, no data: p is NaN, the points keep what is known
 
 The interval is 95% if the form is right. The envelope also covers the neighbouring forms: the hull of the plain

@@ -1,6 +1,7 @@
 """The command ``widthlaw``: what one does with results that are there. Sweeps are run as ``python sweeps/NAME.py``."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -59,23 +60,38 @@ def fit(
     over: Annotated[str, Parameter(help="Axis of the law; two axes as n,d.")],
     critical: Annotated[str | None, Parameter(help="Axis whose threshold is sought: m*(n).")] = None,
     metric: Annotated[str | None, Parameter(help="Column of a power law y = a x^e + c.")] = None,
-    outcome: Annotated[str, Parameter(help="Column of 0/1 outcomes.")] = "success",
+    outcome: Annotated[str | None, Parameter(help="Column of 0/1 outcomes; default success.")] = None,
     successes: Annotated[str | None, Parameter(help="Column of counted successes, with --trials.")] = None,
     trials: Annotated[str | None, Parameter(help="Column of counted trainings, with --successes.")] = None,
     seed: Annotated[str | None, Parameter(help="Column of seeds, where they are shared between widths.")] = None,
-    level: Annotated[float, Parameter(help="Success probability that defines the threshold.")] = 0.5,
+    level: Annotated[
+        float | None, Parameter(help="Success probability that defines the threshold; default 0.5.")
+    ] = None,
     where: Annotated[
         list[str] | None, Parameter(help="Only rows with name=value; may be given more than once.")
     ] = None,
     robust: Annotated[bool, Parameter(help="Huber's loss for a power law, against outliers.", negative="")] = False,
     json: Annotated[bool, Parameter(help="Print one JSON object.", negative="")] = False,
 ) -> None:
-    """Fit a law to anybody's data: a threshold m*(n) (--critical) or a power law (--metric). Trains nothing."""
-    first, _, second = over.partition(",")
-    columns = fits.Columns(first, critical, metric, outcome, successes, trials, seed, second or None, robust)
+    """Fit a law to anybody's data: a threshold m*(n) (--critical) or a power law (--metric). Trains nothing.
+
+    data_sha256 in the JSON object is over a file's bytes, or over the rows of a results folder.
+    """
+    columns = fits.columns_of(
+        over, robust=robust, level=level, critical=critical, metric=metric, outcome=outcome,
+        successes=successes, trials=trials, seed=seed,
+    )  # fmt: skip
     table = fits.select(fits.read(data), where or [])
-    law, found = fits.fit(table, columns, level)
-    print(dumps(found, indent=1) if json else fits.in_words(law, columns))
+    law, found = fits.fit(table, columns, 0.5 if level is None else level)
+    tell(dumps(found, indent=1) if json else fits.in_words(law, columns))
+
+
+def tell(text: str) -> None:
+    """Print, also to a reader that stops early (``| head -1``): that is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
 
 
 def plans_of(results: str) -> list[dict[str, Any]]:

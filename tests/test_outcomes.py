@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from analysis.outcomes import Tally, tally, tally_counts
+from analysis.outcomes import Contradiction, Tally, tally, tally_counts
 
 
 def same(a: Tally, b: Tally) -> bool:
@@ -56,8 +56,15 @@ def test_one_training_recorded_twice_counts_once() -> None:
     data = tally([4, 4, 4], [16, 16, 16], [1, 1, 0], seed=[0, 0, 1])
     assert (data.repeated, data.trainings) == (1, 2)
     assert tally([4, 4, 4], [16, 16, 16], [1, 1, 0]).trainings == 3  # without seeds: independent trainings
-    with pytest.raises(ValueError, match="row 2: one training is recorded with both outcomes"):
+    with pytest.raises(Contradiction, match=r"row 2: one training is recorded with both outcomes, .* in row 0"):
         tally([4, 8, 4], [16, 16, 16], [1, 1, 0], seed=[0, 0, 0])
+
+
+def test_seeds_may_tell_repeated_records_only() -> None:
+    data = tally([4, 4, 8, 8, 8], [16] * 5, [1, 1, 0, 1, 1], seed=[0, 0, 0, np.nan, np.nan], clustered=False)
+    assert (data.repeated, data.trainings, data.shared) == (1, 4, None)
+    with pytest.raises(ValueError, match="row 1: seed is missing"):
+        tally([4, 4], [16, 16], [1, 1], seed=["a", None])
 
 
 def test_clusters_only_where_a_seed_meets_several_widths() -> None:

@@ -1,12 +1,14 @@
 """m*(n) and its law: known answers, every status, what must not matter, and a reduced check of coverage."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from planted import SAMPLES, Truth, cover_sweep, factorial, finite_size, power, step_sweep, sweep
 
 from analysis.outcomes import tally, tally_counts
+from analysis.survey import finish, survey
 from analysis.thresholds import Tally, ThresholdLaw, fit_fast, fit_threshold
 
 FITS = [fit_fast, fit_threshold]
@@ -93,8 +95,19 @@ def test_no_width_effect(fit) -> None:
     tied = tally_counts(2.0 ** np.arange(4, 10), 2.0 ** np.arange(4, 10), [0, 1, 2, 3, 4, 5], np.full(6, 5))
     for data in (coin, falling, same_width, tied):
         law = fit(data)
-        assert law.status == "no width effect"
+        assert law.status == ("reversed" if data is falling else "no width effect")
+        assert any("success falls with m" in note for note in law.notes) == (data is falling)
         no_exponent(law)
+
+
+def test_a_sharpening_is_noted_where_it_matters() -> None:
+    setting = survey(steps(M >= N), 0.5)
+    law = fit_threshold(steps(M >= N))
+    span = np.log(max(point.over for point in law.points) / min(point.over for point in law.points))
+    for change, width, noted in ((1.2, 0.01, False), (2.0, 0.01, True), (2.0, 2.0, False), (0.5, 0.01, True)):
+        g = np.log(change) / span  # the slope changes by this factor from the least to the largest n
+        bent = replace(law, sharpening=g, sharpening_interval=(g - width, g + width), notes=())
+        assert any("transition" in note for note in finish(bent, setting).notes) == noted, (change, width)
 
 
 @pytest.mark.parametrize("fit", FITS)
