@@ -10,81 +10,42 @@ What is compared with what:
   * An inequality is held training by training. Where the hypotheses ask for a width beyond those trained it is vacuous,
     by the factor shown (unstated constants and delta count as 1); what happens there regardless is counted.
   * A critical axis with its constant known (random features, m* = n) is also held grid point by grid point.
+  * A probability is held against the share of successes of each grid point; an order (this start beats that one) is
+    tested at each value of the other axes.
 """
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis import comparison
+from analysis.held import Board, Cells, Held, Part
 from analysis.powerlaws import PowerLaw, fit_power_law
 from analysis.study import Study, answers
 from analysis.theory import Array, Claim, claims
-from analysis.thresholds import ThresholdLaw
-from analysis.verdict import Verdict, against_bound, against_exponent, against_probability
+from analysis.verdict import against_bound, against_exponent, against_probability
 
 NAN = float("nan")
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A metric over x at fixed other axes ("n = 16"): the points (N,), their law, and the verdict on it."""
-
-    title: str
-    x: Array
-    y: Array
-    law: PowerLaw
-    verdict: Verdict
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """measured / bound of single trainings, (N,), over x; `inside` says which meet the hypotheses."""
-
-    x: Array
-    ratio: Array
-    inside: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """A claim and what the rows say of it. where: the group or part that the verdict speaks of."""
-
-    claim: Claim
-    verdict: Verdict
-    where: str
-    predicted: str
-    law: PowerLaw | ThresholdLaw | None = None
-    parts: tuple[Part, ...] = ()
-    cells: Cells | None = None
-    remark: str = ""
-
-    @property
-    def slug(self) -> str:
-        """For file names: the claim's name in words joined by hyphens."""
-        return "-".join("".join(c if c.isalnum() else " " for c in self.claim.name.lower()).split())
-
-
-@dataclass(frozen=True)
-class Board:
-    """The claims that the rows answer, and the others with the reason."""
-
-    held: tuple[Held, ...]
-    unanswered: tuple[tuple[Claim, str], ...]
-
-
 def board(found: Study) -> Board:
     """Hold every claim of the study's family against its rows."""
-    frame = found.rows.to_pandas() if len(found.rows) else pd.DataFrame()
     held: list[Held] = []
     unanswered = []
     for claim in claims(found.plan):
+        frame = spoken_of(claim, found.frame)
         why = unanswerable(claim, found.plan, frame)
         if why:
             unanswered.append((claim, why))
+            continue
+        if claim.direction == "probability":
+            held.append(comparison.probability(claim, frame))
+            continue
+        if claim.direction == "order":
+            held.append(comparison.order(claim, frame, varying(found.plan)))
             continue
         held += thresholds(claim, found)
         if claim.metric is None and claim.bound and claim.constant is not None:
@@ -96,16 +57,31 @@ def board(found: Study) -> Board:
     return Board(tuple(held), tuple(unanswered))
 
 
+def spoken_of(claim: Claim, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows under which the claim speaks; the axis of its ``where`` may be missing, then none do."""
+    for name, value in claim.where.items():
+        frame = frame[frame[name] == value] if name in frame else frame[:0]
+    return frame
+
+
+def varying(plan: Mapping[str, Any]) -> list[str]:
+    """The axes with more than one value."""
+    return [name for name, values in plan["axes"].items() if len(values) > 1]
+
+
 def unanswerable(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> str:
     """Why these rows say nothing about the claim; "" if they do."""
     if frame.empty:
-        return "no rows"
+        return f"no rows with {', '.join(f'{n} = {v}' for n, v in claim.where.items())}" if claim.where else "no rows"
     if claim.critical and not answers(claim, plan):
         return f"it needs a sweep of {claim.critical} over {claim.over}"
     along = [f"curve_{claim.metric}", "curve_step"] if claim.per_step else []
     missing = [name for name in (claim.metric, claim.bound, claim.needed, *along) if name and name not in frame]
     if missing:
         return f"the rows have no column {', '.join(missing)}"
+    if claim.order:
+        absent = [value for value in claim.order[1:] if value not in plan["axes"].get(claim.order[0], ())]
+        return f"no rows with {claim.order[0]} = {absent[0]}" if absent else ""
     if claim.metric and not claim.bound and len(plan["axes"].get(claim.over, ())) < 2:
         return f"{claim.over} does not vary"
     return ""
@@ -139,7 +115,7 @@ def rate(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
     keep = frame[claim.metric].notna() & (frame[claim.over] > 0)
     if not claim.at_start:
         keep &= frame.groupby("point_id")["success"].transform("min") == 1
-    axes = [name for name, values in plan["axes"].items() if len(values) > 1 and name != claim.over]
+    axes = [name for name in varying(plan) if name != claim.over]
     parts = []
     for key, rows in frame.groupby(axes or (lambda _: 0)):
         title = ", ".join(f"{name} = {value}" for name, value in zip(axes, key, strict=True)) if axes else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.board import Board, Held
+from analysis.held import Board, Held
 from analysis.study import Study
 from analysis.verdict import Verdict
 from infra import storage
@@ -20,34 +20,11 @@ def write(out: str, entries: Sequence[dict[str, Any]]) -> None:
     storage.write_bytes(out, NAME, text.encode())
 
 
-def update(out: str, new: dict[str, Any]) -> None:
-    """Put in one plan's entry; a fuller one of the same rows stays. What cannot be read is written anew."""
-    entries = read(out)
-    for i, old in enumerate(entries):
-        if old["plan_id"] == new["plan_id"]:
-            entries[i] = old if old["data_sha256"] == new["data_sha256"] and "claims" in old else new
-            break
-    else:
-        entries.append(new)
-    write(out, entries)
-
-
-def read(out: str) -> list[dict[str, Any]]:
-    """The entries of a results folder; none when there is no such file, or one that is not ours."""
-    filesystem, root = storage.locate(out)
-    try:
-        with filesystem.open_input_file(f"{root}/{NAME}") as file:
-            entries = json.loads(file.read())["plans"]
-        return [entry for entry in entries if entry["plan_id"] and entry["data_sha256"]]
-    except (*storage.UNREADABLE, ValueError, TypeError, LookupError):
-        return []
-
-
 def entry(found: Study, held: Board | None = None) -> dict[str, Any]:
     """A plan's laws as plain JSON, with its counts, its hash and, given the board, every verdict."""
     plan = found.plan
     told: dict[str, Any] = {
-        name: plan[name] for name in ("plan_id", "sweep", "family", "numerics", "critical", "over", "command")
+        name: plan[name] for name in ("plan_id", "sweep", "family", "numerics", "critical", "over", "claim", "command")
     }
     told |= {"data_sha256": found.sha256, "counts": found.counts}
     groups = {

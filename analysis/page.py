@@ -12,7 +12,7 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis.board import Board
+from analysis.held import Board
 from analysis.study import Study
 from analysis.tables import measured
 from infra import records
@@ -39,7 +39,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One plan on the page. pictures: by "phase", "thresholds", "board" and the slugs of the claims held."""
+    """One plan on the page. pictures: by "phase", "thresholds", "map", "metric-NAME", "curve-NAME", "board" and the
+    slugs of the claims held."""
 
     found: Study
     board: Board
@@ -49,6 +50,11 @@ class Section:
     @property
     def anchor(self) -> str:
         return f"plan-{self.found.plan['plan_id']}"
+
+    @property
+    def leading(self) -> list[str]:
+        """The pictures that answer the sweep's question, by key."""
+        return [key for key in self.pictures if key in ("phase", "map") or key.startswith(("metric-", "curve-"))]
 
     @property
     def metrics(self) -> list[Any]:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from analysis.board import Held, Part
 from analysis.figures import LINE, STYLE, THEOREM, Panel, caption, draw_law, draw_slope
+from analysis.held import Held, Part
 from analysis.study import Study
 from analysis.theory import Array
 

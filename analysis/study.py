@@ -4,10 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,13 +39,19 @@ class Group:
 
 @dataclass(frozen=True)
 class Study:
-    """A plan with its rows, their hash, the groups and the count of every outcome, also of what was never recorded."""
+    """A plan with its rows, their hash, the groups (none without a critical axis) and the count of every outcome, also
+    of what was never recorded."""
 
     plan: Mapping[str, Any]
     rows: pa.Table
     sha256: str
     groups: tuple[Group, ...]
     counts: dict[str, int]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a data frame, empty without rows."""
+        return self.rows.to_pandas() if len(self.rows) else pd.DataFrame()
 
     @property
     def stem(self) -> str:
@@ -62,17 +70,19 @@ class Study:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Labels of the over and the critical axis."""
-        over, critical = (
-            f"{self.plan['meanings'][name]}, {name}" for name in (self.plan["over"], self.plan["critical"])
-        )
+        """Labels of the over and the critical axis ("" where there is none)."""
+        over, critical = (self.label(name) if name else "" for name in (self.plan["over"], self.plan["critical"]))
         return over, critical
+
+    def label(self, axis: str) -> str:
+        """An axis as figures name it: its meaning up to the first semicolon, and its name."""
+        return f"{self.plan['meanings'].get(axis, axis).split(';')[0]}, {axis}"
 
 
 def study(out: str, plan: Mapping[str, Any]) -> Study:
     """Read and fit one plan of a results folder."""
     rows = records.plan_rows(out, plan)
-    groups = tuple(fitted(plan, title, part) for title, part in split(plan, rows))
+    groups = tuple(fitted(plan, title, part) for title, part in split(plan, rows)) if plan["critical"] else ()
     counts = tallied(rows) | {"asked for": math.prod(map(len, plan["axes"].values())) * plan["seeds"]}
     counts["not recorded"] = max(0, counts["asked for"] - len(rows))
     return Study(plan, rows, records.digest(rows), groups, counts | {"recorded twice": records.duplicates(rows)})

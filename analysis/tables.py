@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.board import Held
+from analysis.held import Board, Held
 from analysis.law import Interval, Threshold
 from analysis.study import Group, Study
 
@@ -17,6 +17,49 @@ SYMBOLS = {
     "₀": "_0", "₂": "_2", "ᵣ": "_r", "ᵢ": "_i", "ᵏ": "^k", "ᵀ": "^T", "⁻": "^-", "¹": "^1", "²": "^2", "³": "^3",
     "⁴": "^4", "⁶": "^6",
 }  # fmt: skip
+
+
+def of(found: Study, held: Board) -> dict[str, str]:
+    """All tables of a plan by name; "" for one without a line."""
+    return {
+        "thresholds": thresholds(found) if found.groups else "",
+        "forms": forms(found),
+        "laws": metric_laws(found, held.held),
+        "verdicts": verdicts(found, held.held) if held.held else "",
+    }
+
+
+def forms(found: Study) -> str:
+    """The forms of m*(n) that were compared, one block per group."""
+    lines = []
+    for group in found.groups:
+        if group.law.forms:
+            lines += [r"\midrule"] + ([rf"\multicolumn{{4}}{{l}}{{{escaped(group.title)}}} \\"] if group.title else [])
+            lines += [
+                f"{escaped(form.name)} & {escaped(f'{form.exponent:.2f}')} $\\pm$ {1.96 * form.error:.2g} & "
+                f"{form.aicc:.1f} & {form.surprise:.1f} \\\\"
+                for form in group.law.forms
+            ]
+    over = escaped(found.plan["over"])
+    head = rf"form & exponent at the largest {over} & AICc above the best & surprise \\"
+    told = "Forms of the law, 1.96 standard errors; surprise: error at the largest value held out, in standard errors."
+    return table(found, "lrrr", head, lines, told, "forms") if lines else ""
+
+
+def metric_laws(found: Study, held: Sequence[Held]) -> str:
+    """The power law of every metric that a claim is about, at each value of the other axes."""
+    lines = []
+    for one in held:
+        for part in one.parts:
+            if math.isfinite(part.law.exponent):
+                name = f"{one.claim.metric} over {one.claim.over}"
+                bracket = f"[{part.law.interval[0]:.2f}, {part.law.interval[1]:.2f}]"
+                around = f"[{part.law.envelope[0]:.2f}, {part.law.envelope[1]:.2f}]"
+                cells = (name, part.title or "all", f"{part.law.exponent:.2f}", bracket, around, part.law.status)
+                lines.append(" & ".join(escaped(cell) for cell in cells) + r" \\")
+    head = r"metric & at & exponent & 95\% interval & envelope & status \\"
+    told = "Power laws of the metrics, each at fixed other axes."
+    return table(found, "llrlll", head, [r"\midrule", *lines], told, "laws") if lines else ""
 
 
 def thresholds(found: Study) -> str:

@@ -81,21 +81,21 @@ def against_exponent(law: Law, claim: Claim, *, shortfall: float = 1.0, margin: 
     if shortfall > 1:
         label = f"vacuous here: hypotheses missed by a factor {shortfall:.3g}"
         tail = f"its hypotheses are missed by a factor {shortfall:.3g} or more at every measured point"
-        return _verdict("vacuous", label, claim, text, law.over_range, shortfall, (), tail)
+        return verdict("vacuous", label, claim, text, law.over_range, shortfall, (), tail)
     if kind == "loose":
         tail = f"the claimed exponent {q:g} is loose by {_gaps(law, q, x)} on this range"
-        return _verdict(kind, f"loose by {x}^{gap:.2f}", claim, text, law.over_range, gap, (), tail)
+        return verdict(kind, f"loose by {x}^{gap:.2f}", claim, text, law.over_range, gap, (), tail)
     if kind == "exceeds":
         side = "falls below" if claim.lower_bound else "exceeds"
         tail = f"the law {side} the claimed exponent {q:g} by {_gaps(law, q, x)} on this range"
         tail += "" if claim.constant else "; with its constant unstated, no finite range refutes the claim"
-        return _verdict(kind, f"exceeds on {where}", claim, text, law.over_range, gap, (), tail)
+        return verdict(kind, f"exceeds on {where}", claim, text, law.over_range, gap, (), tail)
     if kind == "consistent":
         floor = " above a floor that the claim does not have" if q < 0 and _floor(law) > 0 else ""
         tail = f"consistent with the claimed exponent {q:g} to within {margin:g} on this range{floor}"
-        return _verdict(kind, f"consistent{floor}", claim, text, law.over_range, NAN, (), tail)
+        return verdict(kind, f"consistent{floor}", claim, text, law.over_range, NAN, (), tail)
     tail = _why_inconclusive(law, q, margin)
-    return _verdict(kind, "inconclusive", claim, text, law.over_range, NAN, (), tail)
+    return verdict(kind, "inconclusive", claim, text, law.over_range, NAN, (), tail)
 
 
 def against_bound(
@@ -130,11 +130,11 @@ def against_bound(
     ids = tuple(str(cells[int(i)]) for i in np.flatnonzero(fails))
     nowhere = (NAN, NAN)
     if not known.any():
-        return _verdict("inconclusive", "inconclusive", claim, law, nowhere, NAN, (), "no cell to judge")
+        return verdict("inconclusive", "inconclusive", claim, law, nowhere, NAN, (), "no cell to judge")
     if n == 0:
         factor = float(miss[known].min())
         label = f"vacuous here: hypotheses missed by a factor {factor:.3g}"
-        return _verdict(
+        return verdict(
             "vacuous",
             label,
             claim,
@@ -151,12 +151,12 @@ def against_bound(
         shown = ", ".join(ids[:5]) + (f" and {k - 5} more" if k > 5 else "")
         label = f"violated at {k} of {n} cells"
         tail = f"the bound is violated at {shown}, by a factor up to {excess:.3g}"
-        return _verdict("violated", label, claim, law, nowhere, excess, ids, tail)
+        return verdict("violated", label, claim, law, nowhere, excess, ids, tail)
     factor = float(np.median(ratio))
     label = f"bound holds, loose by a factor {factor:.3g}"
     share = f" with the {allowed:.2g} of cells that it lets fail" if k else ""
     tail = f"the bound holds{share}, loose by a factor {factor:.3g} (median; {ratio.min():.3g} at the tightest cell)"
-    return _verdict("holds", label, claim, law, nowhere, factor, ids, tail)
+    return verdict("holds", label, claim, law, nowhere, factor, ids, tail)
 
 
 def against_probability(
@@ -189,7 +189,7 @@ def against_probability(
     label = f"violated at {len(ids)} grid points" if ids else str(kind)
     tail = "exact binomial 95% intervals, Bonferroni over grid points"
     tail += f"; violated at {', '.join(ids[:5])}" + (f" and {len(ids) - 5} more" if len(ids) > 5 else "") if ids else ""
-    return _verdict(kind, label, claim, law, (NAN, NAN), NAN, ids, tail)
+    return verdict(kind, label, claim, law, (NAN, NAN), NAN, ids, tail)
 
 
 def _compare(law: Law, q: float, margin: float, lower_bound: bool) -> Kind:
@@ -244,9 +244,10 @@ def _count(n: int, what: str) -> str:
     return f", {n} {what}" if n else ""
 
 
-def _verdict(
+def verdict(
     kind: Kind, label: str, claim: Claim, law: str, over: Interval, factor: float, cells: tuple[str, ...], tail: str
 ) -> Verdict:
+    """A verdict with its sentence, which ends in ``tail``."""
     memory = "" if claim.gates else "; quoted from memory: decides nothing"
     sentence = f"{claim.statement} ({claim.source}) [{claim.tag}{memory}]. Measured: {law}; {tail}."
     return Verdict(kind, label, claim, law, over, factor, cells, claim.gates, sentence)

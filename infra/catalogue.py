@@ -158,7 +158,9 @@ def settings(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def laws(law: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The fitted laws by title ("" when there is one), from {"exponent", ...} or {title: {"law": {...}}}."""
+    """The fitted laws by title ("" when there is one), from {"exponent", ...}, {title: {"law": {...}}}, or an entry of
+    laws.json, which has them under "groups"."""
+    law = law.get("groups", law)
     if "exponent" in law:
         return {"": law}
     parts = {title: part["law"] for title, part in law.items() if isinstance(part, Mapping) and "law" in part}
@@ -186,7 +188,8 @@ def description(plan: Mapping[str, Any], law: Mapping[str, Any] | None) -> str:
         value = "no exponent" if exponent is None else f"exponent {exponent:.3f}"
         about = f"Law of {plan.get('critical')}\\*({plan.get('over')}){f', {title}' if title else ''}"
         lines += [f"{about}: **{value}**, 95% interval [{ends}]. {part.get('status', '')}".rstrip(), ""]
-    return "\n".join([*lines, "```", plan["command"], "```"])
+    verdicts = [f"- {one['claim']}: **{one['label']}** [{one['tag']}]" for one in (law or {}).get("claims", ())]
+    return "\n".join([*lines, *verdicts, *([""] if verdicts else []), "```", plan["command"], "```"])
 
 
 def table_view(plan: Mapping[str, Any]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections import Counter
@@ -20,7 +21,7 @@ from infra.environment import EngineError, Trained
 from infra.options import Request
 from infra.pack import LETTERS
 from infra.plan import PlanError
-from infra.progress import Count, Progress
+from infra.progress import Count, Progress, axes_of
 from infra.storage import ResultsError
 from infra.sweep import Sweep
 from infra.tracking import TrackingError
@@ -44,6 +45,9 @@ def run(request: Request) -> int:
     """Plan, train what is not recorded, conclude from the rows. Returns the exit code."""
     family, out = request.family, request.options.out
     cells = plan.grid(family, request.axes, request.options.seeds)
+    if request.options.data_dir:
+        os.environ["WIDTHLAW_DATA"] = str(Path(request.options.data_dir).resolve())
+    plan.check(family, cells)
     records.read_plans(out)  # a damaged one is named before anything is trained
     known, foreign = records.recorded(out, (family, plan.row_schema(family)))
     missing = plan.unrecorded(family, cells, known)
@@ -72,7 +76,7 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
     with engine.connected(address):
         resources, side_by_side = engine.resources(request.options.gpus)
         packs = plan.packs(request.family, cells, "cuda" if "gpu" in resources else "cpu", side_by_side)
-        progress = Progress(packs, recorded_counts(out, recipe), recipe["critical"], recipe["over"])
+        progress = Progress(packs, recorded_counts(out, recipe), recipe)
         name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
             return engine.train(packs, out, name, resources, progress, shared=address is not None)
@@ -84,7 +88,7 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
     try:
         summary = report.conclude(out, recipe["plan_id"])
         print(summary.text)
-        print(f"report     {program()} report {out}")
+        print(f"report     {out.rstrip('/')}/{report.PAGE}")
         print(catalogued(request, recipe, summary, uri))
     except ResultsError as error:  # a full disk, most likely: what is recorded stays, and the way on is told below
         trained = trained if trained.lost or trained.interrupted else Trained(error=str(error))
@@ -141,7 +145,7 @@ def recorded_counts(out: str, recipe: dict[str, Any]) -> Counter[Count]:
     table = records.plan_rows(out, recipe, ["outcome"])
     if not len(table):
         return Counter()
-    columns = (table[name].to_pylist() for name in (recipe["over"], recipe["critical"], "outcome"))
+    columns = (table[name].to_pylist() for name in (*axes_of(recipe), "outcome"))
     return Counter((n, m, LETTERS[outcome]) for n, m, outcome in zip(*columns, strict=True))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from tempfile import TemporaryDirectory
 from threading import Event
@@ -68,6 +69,7 @@ def train(
         "device": "cuda" if "gpu" in request else "cpu",
         "code": provenance.code(),
         "commit": provenance.commit(),
+        "data_dir": os.environ.get("WIDTHLAW_DATA", ""),
     }
     jobs = [
         {"pack": i, "family": pack.family, "columns": pack.columns, "size": pack.size, **origin}

@@ -28,6 +28,8 @@ class Options:
     tracking_uri: Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI, else OUT/mlflow.db.")] = (
         None
     )
+    preset: Annotated[str | None, Parameter(help="A named grid of the sweep in place of its default one.")] = None
+    data_dir: Annotated[str | None, Parameter(help="Folder of data files, for families that read any.")] = None
     gpus: Annotated[float | None, Parameter(help="GPUs per pack, may be a fraction; default 0.5 on GPU nodes.")] = None
 
 
@@ -48,14 +50,14 @@ def parse(sweep: Sweep, argv: Sequence[str] | None = None) -> Request | None:
     PlanError with one line for an unknown family or option and for text that is not an axis.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    family = requested_family(arguments)
+    family = asked(arguments, "family")
     family = next(iter(sweep.axes)) if family is None else family
     try:
         module = trainables.load(family)
     except ValueError as error:
         raise PlanError(f"--family: {' '.join(str(error).split())}") from None
     fields = [axis for axis in dataclasses.fields(module.Cell) if axis.name != "seed"]
-    preset = sweep.axes.get(family, {})
+    preset = preset_of(sweep, family, asked(arguments, "preset"))
     app = App(name=f"python sweeps/{sweep.name}.py", help=help_text(sweep, family), version_flags=[])
     app.default(command_for(sweep, family, fields, preset))
     try:
@@ -75,14 +77,27 @@ def parse(sweep: Sweep, argv: Sequence[str] | None = None) -> Request | None:
     return Request(sweep, family, axes, plain, shlex.join(["python", f"sweeps/{sweep.name}.py", *arguments]))
 
 
-def requested_family(arguments: Sequence[str]) -> str | None:
-    """The value of --family, needed before the family's axes can become options."""
+def asked(arguments: Sequence[str], name: str) -> str | None:
+    """The value of an option that must be known before the others can be described: --family, --preset."""
     for i, argument in enumerate(arguments):
-        if argument == "--family" and i + 1 < len(arguments):
+        if argument == f"--{name}" and i + 1 < len(arguments):
             return arguments[i + 1]
-        if argument.startswith("--family="):
+        if argument.startswith(f"--{name}="):
             return argument.partition("=")[2]
     return None
+
+
+def preset_of(sweep: Sweep, family: str, name: str | None) -> dict[str, str]:
+    """The default grid of a family, or the one called ``name`` laid over it."""
+    default = sweep.axes.get(family, {})
+    if name is None:
+        return default
+    if name not in sweep.presets or family not in sweep.presets[name]:
+        known = [preset for preset, grids in sweep.presets.items() if family in grids]
+        raise PlanError(
+            f"--preset: {sweep.name} has no preset '{name}' for {family}; known: {', '.join(known) or 'none'}"
+        )
+    return default | sweep.presets[name][family]
 
 
 def check(options: Any) -> None:
@@ -139,7 +154,7 @@ def help_text(sweep: Sweep, family: str) -> str:
         f"{sweep.claim}\n\nAn axis is a list 16,32,64 or a range LO:HI:STEP with STEP octave, half-octave, "
         "third-octave, quarter-octave, eighth-octave, decade, half-decade or +S. "
         f"Axes below are those of family {family}; --family NAME --help shows another's "
-        f"({', '.join(trainables.names())})."
+        f"({', '.join(trainables.names())})." + (f" Presets: {', '.join(sweep.presets)}." if sweep.presets else "")
     )
 
 

@@ -155,6 +155,17 @@ def grid(family: str, axes: Mapping[str, Sequence[Any]], seeds: int) -> list[Any
     ]
 
 
+def check(family: str, cells: Sequence[Any]) -> None:
+    """PlanError where the family says of a cell that it cannot be trained here at all: data files are missing."""
+    module = trainables.load(family)
+    if hasattr(module, "check"):
+        try:
+            for cell in {replace(cell, seed=0) for cell in cells}:
+                module.check(cell)
+        except (ValueError, OSError) as error:
+            raise PlanError(str(error)) from None
+
+
 def unrecorded(family: str, cells: Sequence[Any], recorded: set[str]) -> list[Any]:
     """The cells that have no row yet."""
     version = trainables.load(family).VERSION

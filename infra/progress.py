@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -15,17 +16,18 @@ from infra.plan import Pack, from_columns
 REDRAW_SECONDS = 1.0  # on a terminal
 LINE_SECONDS = 10.0  # elsewhere: one line a time
 
-Count = tuple[float, float, str]  # over, critical, outcome letter
+Value = float | str
+Count = tuple[Value, Value, str]  # over, critical (or by), outcome letter
 
 
 class Progress:
     """Counts outcomes from the packs' reports and draws them. Use as a context around the training."""
 
-    def __init__(self, packs: Sequence[Pack], recorded: Counter[Count], critical: str, over: str):
+    def __init__(self, packs: Sequence[Pack], recorded: Counter[Count], plan: Mapping[str, Any]):
         """``packs`` in the order of the numbers given to ``update``; ``recorded`` counts what earlier runs left."""
-        self.axes = critical, over
+        self.plan, self.axes = plan, axes_of(plan)
         self.packs, self.recorded = packs, recorded
-        self.points: dict[int, list[tuple[float, float]]] = {}
+        self.points: dict[int, list[tuple[Value, Value]]] = {}
         self.latest: dict[int, str] = {}
         self.to_train = sum(pack.size for pack in packs)
         self.began = self.drawn = time.monotonic()
@@ -66,12 +68,12 @@ class Progress:
     def counts(self) -> Counter[Count]:
         """Everything recorded and reported."""
         counts = Counter(self.recorded)
-        critical, over = self.axes
+        over, second = self.axes
         for number, letters in self.latest.items():
             if number not in self.points:
                 pack = self.packs[number]
                 cells = from_columns(pack.family, pack.columns, pack.size)
-                self.points[number] = [(getattr(cell, over), getattr(cell, critical)) for cell in cells]
+                self.points[number] = [(getattr(cell, over), getattr(cell, second)) for cell in cells]
             counts.update((*point, letter) for point, letter in zip(self.points[number], letters, strict=True))
         return counts
 
@@ -96,27 +98,43 @@ class Progress:
             f"{done}/{self.to_train} trainings, {self.to_train - done} to go, {clock(elapsed)} gone, {left} | "
             f"fit {outcomes['f']}  unfit {outcomes['u']}  diverged {outcomes['d']}  failed {outcomes['x']}"
         )
-        law = exponent(counts, *self.axes)
-        return Text("\n".join([line, *rates(counts), law]) if self.live else f"{line} | {law}")
+        law = exponent(counts, self.plan) if self.plan["critical"] else ""
+        shown = [line, *rates(counts, self.axes[0]), law] if self.live else [line, law]
+        return Text(("\n" if self.live else " | ").join(part for part in shown if part))
 
 
-def rates(counts: Counter[Count]) -> list[str]:
-    """One line per n: success rates in per cent over the widths."""
-    trained = Counter[tuple[float, float]]()
-    for (over, critical, letter), count in counts.items():
+def axes_of(plan: Mapping[str, Any]) -> tuple[str, str]:
+    """The two axes of the display: over, and the critical axis or the one compared by."""
+    return plan["over"], plan["critical"] or plan.get("by") or plan["over"]
+
+
+def rates(counts: Counter[Count], over: str) -> list[str]:
+    """One line per value of ``over``: success rates in per cent over the second axis."""
+    trained = Counter[tuple[Value, Value]]()
+    for (value, second, letter), count in counts.items():
         if letter in "fud":
-            trained[over, critical] += count
+            trained[value, second] += count
     lines = []
-    for over in sorted({over for over, _ in trained}):
-        widths = sorted(critical for n, critical in trained if n == over)
-        cells = [f"{m:g}:{100 * counts[over, m, 'f'] // trained[over, m]}%" for m in widths]
-        lines.append(f"  {over:>6g} | {' '.join(cells)}")
+    for value in sorted({value for value, _ in trained}, key=sortable):
+        seconds = sorted((second for n, second in trained if n == value), key=sortable)
+        cells = [f"{short(m)}:{100 * counts[value, m, 'f'] // trained[value, m]}%" for m in seconds]
+        lines.append(f"  {over} {short(value):>6} | {' '.join(cells)}")
     return lines
 
 
-def exponent(counts: Counter[Count], critical: str, over: str) -> str:
+def sortable(value: Value) -> tuple[bool, Value]:
+    """Numbers before names."""
+    return isinstance(value, str), value
+
+
+def short(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def exponent(counts: Counter[Count], plan: Mapping[str, Any]) -> str:
     """The law so far, in a few words."""
-    points = sorted({(n, m) for n, m, letter in counts if letter in "fud"})
+    critical, over = plan["critical"], plan["over"]
+    points = sorted({(float(n), float(m)) for n, m, letter in counts if letter in "fud"})
     if not points:
         return "no law yet"
     fit = np.array([counts[n, m, "f"] for n, m in points])

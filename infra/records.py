@@ -270,14 +270,18 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
     return table.filter(inside).sort_by("cell_id")
 
 
+def unnamed(kind: pa.DataType) -> pa.DataType:
+    """A type whose list items have the default name: Parquet names them otherwise."""
+    return pa.list_(unnamed(kind.value_type)) if pa.types.is_list(kind) else kind
+
+
 def digest(table: pa.Table) -> str:
     """SHA-256 of what rows say, in whatever order and whoever computed them: provenance columns do not count."""
     provenance = {name for name, *_ in PROVENANCE}
     if len(table):
         table = table.sort_by("cell_id")
     content = table.select(sorted(set(table.column_names) - provenance)).replace_schema_metadata().combine_chunks()
-    kinds = [pa.list_(kind.value_type) if pa.types.is_list(kind) else kind for kind in content.schema.types]
-    bare = pa.schema(list(zip(content.column_names, kinds, strict=True)))  # Parquet names a list's items otherwise
+    bare = pa.schema([(field.name, unnamed(field.type)) for field in content.schema])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, bare) as stream:
         stream.write_table(content.cast(bare))

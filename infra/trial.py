@@ -1,5 +1,6 @@
 """One Ray Tune trial = one pack: train in blocks, checkpoint between reports, write the rows at the end."""
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ REPORT_SECONDS = 2.0  # a report costs the driver 5 ms; a killed worker loses at
 
 class PackTrial(tune.Trainable):  # type: ignore[misc]
     """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see plan.Pack), ``device``, ``out``, ``code``,
-    ``commit``.
+    ``commit``, ``data_dir``.
 
     A result carries ``outcomes``, one letter per cell (f, u, d, x; '.' while it trains), and ``seconds`` so far.
     """
@@ -27,6 +28,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
                 f"host {provenance.host()} runs other code ({provenance.code()}) than the driver ({job['code']}): "
                 "install the same version of widthlaw on every node"
             )
+        if job["data_dir"]:
+            os.environ["WIDTHLAW_DATA"] = job["data_dir"]
         torch.set_num_threads(1)
         self.device = job["device"]
         self.cells = plan.from_columns(job["family"], job["columns"], job["size"])

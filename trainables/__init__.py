@@ -20,7 +20,9 @@ A family is a module with these names, written for ONE training; ``infra.pack`` 
     solved(state)   -> 0-d bool tensor: the success criterion
     budget(state)   -> 0-d int64 tensor: steps after which an unsolved training is ``unfit``
 
-and, where it pays, ``step_packed(stacked)``: a faster exact form of ``step`` on a stacked state, free to work in place.
+and, where it pays, ``step_packed(stacked)``: a faster exact form of ``step`` on a stacked state, free to work in place;
+and, where a cell needs files, ``check(cell)``: ValueError or OSError, in one line, when they are not there. They lie in
+the folder that the environment variable WIDTHLAW_DATA names (a sweep's ``--data-dir``).
 A training of several stages (train, perturb, retrain) is a state machine: the stage is a tensor of the state, and
 ``step`` chooses with ``torch.where``. Randomness inside ``step`` (mini-batches, fresh samples) comes from ``uniform``
 and ``normal``, functions of a key that ``draw`` put into the state and of the step's number, which the state counts.

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from trainables import axis, claim, generator
 
-VERSION = "1"
+VERSION = "2"
 SHAPE = ("n", "m", "d", "dtype")
 
 
@@ -65,6 +65,9 @@ COLUMNS = {
     "lambda_min_end": ("smallest eigenvalue of H at the last step", "1"),
     "gram_init_gap": ("spectral norm of H(0) - Hinf", "1"),
     "gram_drift": ("spectral norm of H(end) - H(0)", "1"),
+    "rms_over_limit": ("dist_rms over its large-width limit at zero loss", "1"),
+    "rate": ("late rate: -log of the factor of |r|^2 in the step after the last", "1/step"),
+    "rate_over_limit": ("late rate over its large-width limit -2 log(1 - eta lambda0)", "1"),
     "lambda0": ("smallest eigenvalue of Hinf, eq. (4)", "1"),
     "lambda_max": ("largest eigenvalue of Hinf", "1"),
     "eta": ("step size", "1"),
@@ -76,6 +79,8 @@ COLUMNS = {
         "n^6 / lambda0^4: the sufficient width of Theorem 4.1 up to its constant and delta^-3",
         "units",
     ),
+    "width_shortfall": ("n^6 / (lambda0^4 m): by what factor m misses the hypothesis of Theorem 4.1", "1"),
+    "eta_excess": ("eta n^2 / lambda0: by what factor the step size exceeds the one of Theorem 4.1", "1"),
     "gram_width": (
         "n^2 / lambda0^2 log n: the width that the lemma on H(0) asks for, up to constant and delta",
         "units",
@@ -151,6 +156,12 @@ CLAIMS = (
         "(1/m) Σᵣ ‖wᵣ(k) − wᵣ(0)‖² → e₀ᵀ H∞⁻¹ e₀ / m as the loss goes to 0, e₀ = y − u(0)",
         (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="dist_rms", exponent=-0.5,
         hypotheses=(*_UNIT, "m large, n fixed, trained to the end"),
+    ),
+    claim(
+        "late rate saturates",
+        "the late rate tends to 2ηλ₀ per step and gains nothing from more width",
+        (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="rate_over_limit", exponent=0.0,
+        hypotheses=(*_UNIT, "m large, n fixed, late in the training"),
     ),
     claim(
         "memorisation (context)",
@@ -252,13 +263,17 @@ def observe(s: State) -> dict[str, Float[Tensor, ""]]:
 
 
 def measure(s: State) -> dict[str, Float[Tensor, ""]]:
-    H0, H = gram(s.G, s.Z0), gram(s.G, s.Z)
+    m, H0, H = s.a.shape[0], gram(s.G, s.Z0), gram(s.G, s.Z)
+    rate = (s.r**2).sum().log() - (step(s).r ** 2).sum().log()
     return {
         "mean_squared_residual": (s.r**2).mean(),
         "lambda_min_init": torch.linalg.eigvalsh(H0)[0],
         "lambda_min_end": torch.linalg.eigvalsh(H)[0],
         "gram_init_gap": spectral_norm(H0 - limit_gram(s.G)),
         "gram_drift": spectral_norm(H - H0),
+        "rms_over_limit": (movement_squared(s).mean() * m / s.movement).sqrt(),
+        "rate": rate,
+        "rate_over_limit": rate / (-2 * (1 - s.eta * s.lambda0).log()),
     }
 
 
@@ -273,6 +288,8 @@ def theory(s: State) -> dict[str, Float[Tensor, ""]]:
         "dist_bound": 4 * math.sqrt(n / m) * (s.r0**2).sum().sqrt() / s.lambda0,
         "dist_rms_limit": (s.movement / m).sqrt(),
         "width_scale": n**6 / (s.lambda0 * s.lambda0).square(),  # pow is not rounded alike in every vector lane
+        "width_shortfall": n**6 / (s.lambda0 * s.lambda0).square() / m,
+        "eta_excess": s.eta * n * n / s.lambda0,
         "gram_width": n * n * math.log(n) / (s.lambda0 * s.lambda0),
     }
 

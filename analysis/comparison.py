@@ -1,0 +1,79 @@
+"""Claims about shares of success, and claims that one setting does better than another, held against the rows."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.held import Held
+from analysis.theory import Claim
+from analysis.verdict import NAN, Kind, Verdict, against_probability, verdict
+
+LEVEL = 0.05  # shared by all grid points of a comparison (Bonferroni), so that no sweep is too long for it
+
+
+def probability(claim: Claim, frame: pd.DataFrame) -> Held:
+    """The share of successes at each grid point against the column that states it."""
+    rows = frame.dropna(subset=["success", str(claim.bound)])
+    points = rows.groupby("point_id").agg(k=("success", "sum"), n=("success", "size"), p=(claim.bound, "mean"))
+    found = against_probability(
+        claim, points["k"], points["n"], points["p"], list(points.index), at_least=claim.at_least
+    )
+    gap = np.abs(points["k"] / points["n"] - points["p"])
+    remark = f"largest gap between share and probability {gap.max():.2g}" if len(gap) else ""
+    sign = "≥" if claim.at_least else "="
+    return Held(claim, found, "each grid point", f"share of successes {sign} {claim.bound}", remark=remark)
+
+
+def order(claim: Claim, frame: pd.DataFrame, axes: list[str]) -> Held:
+    """``metric`` at ``lower`` against ``metric`` at ``higher``, at each value of the other ``axes``.
+
+    Two-sided at level .05 over all grid points: Fisher's exact test for successes, Mann and Whitney's for a metric.
+    Equal seeds are not paired, which only costs power.
+    """
+    assert claim.order is not None
+    axis, less, more = claim.order
+    metric = claim.metric or "success"
+    others = [name for name in axes if name != axis]
+    titles: list[str] = []
+    tests: list[tuple[float, float]] = []
+    groups = frame.dropna(subset=[metric]).groupby(others) if others else [((), frame.dropna(subset=[metric]))]
+    for key, rows in groups:
+        lower, higher = (rows[rows[axis] == value][metric].to_numpy(dtype=float) for value in (less, more))
+        if lower.size and higher.size:
+            titles.append(", ".join(f"{name} = {value}" for name, value in zip(others, key, strict=True)) or "all")
+            tests.append(p_values(lower, higher, counts=metric == "success"))
+    found = _verdict(claim, titles, tests)
+    predicted = f"{metric} at {axis} = {less} below {metric} at {axis} = {more}"
+    return Held(claim, found, "each grid point", predicted)
+
+
+def p_values(lower: Any, higher: Any, *, counts: bool) -> tuple[float, float]:
+    """One-sided p-values for "lower is lower" and for the contrary."""
+    if counts:
+        table = np.array([[lower.sum(), (1 - lower).sum()], [higher.sum(), (1 - higher).sum()]]).astype(int)
+        return float(stats.fisher_exact(table, "less")[1]), float(stats.fisher_exact(table, "greater")[1])
+    if np.ptp(np.concatenate([lower, higher])) == 0:
+        return 1.0, 1.0
+    return (
+        float(stats.mannwhitneyu(lower, higher, alternative="less").pvalue),
+        float(stats.mannwhitneyu(lower, higher, alternative="greater").pvalue),
+    )
+
+
+def _verdict(claim: Claim, titles: list[str], tests: list[tuple[float, float]]) -> Verdict:
+    count = len(tests)
+    needed = LEVEL / 2 / max(1, count)
+    agree = [title for title, (claimed, _) in zip(titles, tests, strict=True) if claimed <= needed]
+    against = [title for title, (_, contrary) in zip(titles, tests, strict=True) if contrary <= needed]
+    law = f"{count} grid points compared, {len(agree)} as claimed, {len(against)} the other way"
+    tail = "exact or rank tests, 95% over all grid points together"
+    kind: Kind = "violated" if against else "consistent" if agree else "inconclusive"
+    label = f"consistent at {len(agree)} of {count} grid points" if agree else "inconclusive"
+    if against:
+        label = f"violated at {len(against)} of {count} grid points"
+        tail += f"; the other way at {'; '.join(against[:5])}" + ("; ..." if len(against) > 5 else "")
+    elif agree and len(agree) < count:
+        tail += "; no difference shown at the others"
+    return verdict(kind, label, claim, law, (NAN, NAN), NAN, tuple(against), tail)

@@ -1,0 +1,55 @@
+"""What the verdict board is made of: claims with what the rows say of them."""
+
+from dataclasses import dataclass
+
+from analysis.powerlaws import PowerLaw
+from analysis.theory import Array, Claim
+from analysis.thresholds import ThresholdLaw
+from analysis.verdict import Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A metric over x at fixed other axes ("n = 16"): the points (N,), their law, and the verdict on it."""
+
+    title: str
+    x: Array
+    y: Array
+    law: PowerLaw
+    verdict: Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """measured / bound of single trainings, (N,), over x; `inside` says which meet the hypotheses."""
+
+    x: Array
+    ratio: Array
+    inside: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A claim and what the rows say of it. where: the group or part that the verdict speaks of."""
+
+    claim: Claim
+    verdict: Verdict
+    where: str
+    predicted: str
+    law: PowerLaw | ThresholdLaw | None = None
+    parts: tuple[Part, ...] = ()
+    cells: Cells | None = None
+    remark: str = ""
+
+    @property
+    def slug(self) -> str:
+        """For file names: the claim's name in words joined by hyphens."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.claim.name.lower()).split())
+
+
+@dataclass(frozen=True)
+class Board:
+    """The claims that the rows answer, and the others with the reason."""
+
+    held: tuple[Held, ...]
+    unanswered: tuple[tuple[Claim, str], ...]
