@@ -221,6 +221,7 @@ def test_repeated_records_are_counted_once(capsys, tmp_path):
     }  # fmt: skip
     assert repeated["law"]["notes"] == [f"{copies} repeated records counted once", *once["law"]["notes"]]
     assert repeated["law"]["interval"] == once["law"]["interval"]
+    assert not any("clustered" in note for note in once["law"]["notes"]), "that is for --seed to say"
     frame.drop(columns="seed").pipe(lambda f: pd.concat([f, f[::7]])).to_csv(tmp_path / "anonymous.csv", index=False)
     anonymous = fitted(capsys, tmp_path / "anonymous.csv", *arguments)
     assert anonymous["counts"]["trainings"] == len(frame) + copies, "without seeds, equal rows are trainings"
