@@ -197,8 +197,8 @@ def threshold_law(frame: pd.DataFrame, columns: Columns, level: float) -> Thresh
 
 def differing(frame: pd.DataFrame, error: Contradiction, outcome: str) -> str:
     """What else differs between the two rows of one training: by that one can tell them apart."""
-    first, second = frame.iloc[error.first], frame.iloc[error.second]
-    names = [str(name) for name in frame.columns if name != outcome and first[name] != second[name]]
+    rows = frame.iloc[[error.first, error.second]]
+    names = [str(name) for name in frame.columns if name != outcome and rows[name].nunique(dropna=False) > 1]
     if not names:
         return "remove the wrong row"
     return f"they differ in {', '.join(names[:6])}: if it is another kind of training, keep one with --where"

@@ -157,9 +157,9 @@ def test_data_that_carry_no_law_end_in_a_status(capsys, tmp_path, outcome):
         ),
         ({"seed": 7}, ["--critical", "m", "--over", "n"], ["both outcomes", "row", "remove the wrong row"]),
         (
-            {"seed": 7, "loss": np.arange(104.0)},
+            {"seed": 7, "loss": np.arange(104.0), "gap": np.nan},
             ["--critical", "m", "--over", "n"],
-            ["both outcomes", "they differ in loss", "--where"],
+            ["both outcomes", "they differ in loss:", "--where"],
         ),
     ],
 )
