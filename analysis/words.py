@@ -91,7 +91,7 @@ def verdicts(found: Study, held: Board) -> list[str]:
     lines = ["", "claims"]
     for one in rest:
         where = f" ({one.where})" if one.where else ""
-        found = f"; measured {measured(one)}" if one.law is not None else ""
-        claimed = f"  {one.claim.name:<{width}}  [{one.claim.tag}] {one.predicted}{where}{found}"
+        law = f"; measured {measured(one)}" if one.law is not None else ""
+        claimed = f"  {one.claim.name:<{width}}  [{one.claim.tag}] {one.predicted}{where}{law}"
         lines.append(f"{claimed}: {one.verdict.label}")
     return lines

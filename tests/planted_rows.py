@@ -12,19 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
+import trainables
 from infra import records
 from infra.records import Column
 
 FAMILY, AXES = "two_layer_relu", {"m": [4, 6, 8, 11, 16, 23, 32, 45, 64, 128, 256], "n": [8, 16, 32], "d": [8]}
+CLAIMS = [dict(told) for told in trainables.load(FAMILY).CLAIMS]
 METRICS = (
     "flips", "dist_max", "dist_rms", "gram_init_gap", "gram_drift", "lambda0", "rate_bound", "dist_bound",
-    "width_scale", "loss",
+    "width_scale", "gram_width", "loss",
 )  # fmt: skip
 SEEDS = 10
 
 
 def plan(out, axes=AXES, plan_id="a" * 20, **more):
     recipe = {
+        "claims": CLAIMS, "by": None, "metrics": [], "curves": [],
         "sweep": "planted", "family": FAMILY, "numerics": "1", "axes": axes, "seeds": SEEDS, "level": 0.5,
         "plan_id": plan_id, "claim": "How wide?", "critical": "m", "over": "n", "criterion": "it fits",
         "meanings": {"m": "width", "n": "samples", "d": "dimension"}, "command": "python sweeps/planted.py",
@@ -44,7 +47,8 @@ def row(m, n, d, seed, **more):
         "family": FAMILY, "numerics": "1", **fields, "outcome": "fit" if fits else "unfit", "success": int(fits),
         "reason": None, "steps": 10, "flips": 0.4 * m**-0.5 * scatter, "dist_max": 1.0, "dist_bound": 2.0,
         "dist_rms": 0.5, "gram_drift": 0.1 * scatter, "gram_init_gap": 2 * m**-0.5 * scatter, "lambda0": 1.0,
-        "rate_bound": 0.8, "width_scale": 1.0, "loss": 1e-3, "curve_step": [0.0, 1.0, 3.0],
+        "rate_bound": 0.8, "width_scale": 1.0, "gram_width": n**2 * math.log(n), "loss": 1e-3,
+        "curve_step": [0.0, 1.0, 3.0],
         "curve_loss": [1.0, 0.4, 0.4**3], "compute_seconds": 0.5, "finished": "2026-01-02T00:00:00+00:00",
         "host": "planted", "device": "cpu", "threads": 1, "code": "c0de", "commit": "c0ffee", "packages": "none",
     } | more  # fmt: skip

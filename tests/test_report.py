@@ -219,13 +219,14 @@ def test_latex_of_numbers_powers_and_symbols():
 def test_latex_compiles_or_at_least_balances(known, tmp_path):
     out, *_ = known
     names = [path.with_suffix("") for path in sorted(Path(out, "tables").glob("*.tex"))]
-    assert len(names) == 2
+    assert len(names) == 3
     for name in names:
         text = name.with_suffix(".tex").read_text()
         assert text.count("{") == text.count("}") and text.count("\\begin") == text.count("\\end") == 2
         assert text.isascii()
         widths = {line.count("&") - line.count(r"\&") for line in text.splitlines() if line.endswith(r"\\")}
-        assert widths - {0} == {3 if "thresholds" in name.name else 4}
+        columns = {"thresholds": 3, "forms": 3, "laws": 5, "verdicts": 4}
+        assert widths - {0} == {columns[name.name.rpartition("-")[2]]}
     if shutil.which("pdflatex") is None:
         return
     body = "".join(f"\\input{{{name}}}\n" for name in names)
@@ -237,20 +238,20 @@ def test_latex_compiles_or_at_least_balances(known, tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def test_the_end_of_a_sweep_writes_its_law_and_keeps_a_fuller_one(tmp_path):
+def test_the_end_of_a_sweep_writes_laws_and_page_of_all_plans(tmp_path):
     planted.plan(tmp_path)
     planted.write(tmp_path, FULL)
     summary = report.conclude(str(tmp_path), "a" * 20)
-    assert planted.laws(tmp_path) == [summary.law] and "claims" not in summary.law
-    report.write_report(str(tmp_path))
-    report.conclude(str(tmp_path), "a" * 20)
-    assert "claims" in planted.laws(tmp_path)[0]
+    assert planted.laws(tmp_path) == [summary.law] and summary.law["claims"]
+    assert "theorem" in summary.text and "flips fall with width" in summary.text
+    assert all(Path(tmp_path, name).exists() for name in summary.files)
     planted.plan(tmp_path, planted.AXES | {"n": [8]}, "b" * 20)
     report.conclude(str(tmp_path), "b" * 20)
     assert [entry["plan_id"][0] for entry in planted.laws(tmp_path)] == ["a", "b"]
+    assert "plan-" + "a" * 20 in Path(tmp_path, "report.html").read_text()
     Path(tmp_path, "laws.json").write_text("{")
     report.conclude(str(tmp_path), "a" * 20)
-    assert planted.laws(tmp_path) == [summary.law], "what cannot be read is written anew"
+    assert len(planted.laws(tmp_path)) == 2, "what cannot be read is written anew"
 
 
 def test_the_command_prints_the_page_or_one_line(tmp_path, capsys):

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import trainables
 from infra import catalogue, pack, plan, records, tracking
 from infra.storage import ResultsError
 from infra.tracking import Synced, TrackingError
@@ -48,7 +49,7 @@ def write_plan(out: str, axes: dict[str, list[Any]], seeds: int) -> dict[str, An
         "sweep": "width_vs_n",
         "claim": "m of order n^6 is enough",
         "family": FAMILY,
-        "numerics": "1",
+        "numerics": trainables.load("two_layer_relu").VERSION,
         "axes": axes,
         "seeds": seeds,
         "critical": "m",

@@ -20,6 +20,7 @@ the step size is ``step_size`` / lambda_max(Hinf) instead of an unstated eta = O
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -75,16 +76,10 @@ COLUMNS = {
     "rate_bound": ("eq. (5): bound on the factor of |r|^2 per step, 1 - eta lambda0 / 2", "1"),
     "dist_bound": ("eq. (6): bound on dist_max [recalled]", "1"),
     "dist_rms_limit": ("large-width limit of dist_rms at zero loss", "1"),
-    "width_scale": (
-        "n^6 / lambda0^4: the sufficient width of Theorem 4.1 up to its constant and delta^-3",
-        "units",
-    ),
+    "width_scale": ("n^6 / lambda0^4: the sufficient width of Theorem 4.1 up to its constant and delta^-3", "units"),
     "width_shortfall": ("n^6 / (lambda0^4 m): by what factor m misses the hypothesis of Theorem 4.1", "1"),
     "eta_excess": ("eta n^2 / lambda0: by what factor the step size exceeds the one of Theorem 4.1", "1"),
-    "gram_width": (
-        "n^2 / lambda0^2 log n: the width that the lemma on H(0) asks for, up to constant and delta",
-        "units",
-    ),
+    "gram_width": ("n^2 / lambda0^2 log n: width asked for by the lemma on H(0), up to constant and delta", "units"),
 }
 
 _DU, _DU_ARXIV = "Du, Zhai, Poczos, Singh 2018", "1810.02054"
@@ -92,83 +87,65 @@ _UNIT = ("‖xᵢ‖ = 1, |yᵢ| = O(1)", "no two inputs parallel (λ₀ > 0)", 
 _WIDE = (*_UNIT, "m = Ω(n⁶ λ₀⁻⁴ δ⁻³)", "η = O(λ₀/n²)", "with probability 1 − δ")
 
 
+_LIMIT = (_DU, _DU_ARXIV, "leading order at large m")
+_LARGE = (*_UNIT, "m large, n fixed")
+_rate = partial(claim, direction="rate", over="m", exponent=-0.5)
+
 # fmt: off
 CLAIMS = (
     claim(
-        "sufficient width",
-        "m = Ω(n⁶ λ₀⁻⁴ δ⁻³) hidden units suffice for gradient descent to reach zero loss",
+        "sufficient width", "m = Ω(n⁶ λ₀⁻⁴ δ⁻³) hidden units suffice for gradient descent to reach zero loss",
         (_DU, _DU_ARXIV, "Theorems 3.2 and 4.1"), "paper", "sufficient", "n", critical="m", exponent=6.0,
         bound="width_scale", hypotheses=(*_UNIT, "η = O(λ₀/n²)",
         "exponent 6 at fixed λ₀; where λ₀ falls with n, λ₀⁻⁴ adds to it", "a step budget in units of 1/(ηλ₀)"),
     ),
     claim(
-        "sufficient step size",
-        "η = O(λ₀/n²) is small enough a step for the linear rate",
-        (_DU, _DU_ARXIV, "Theorem 4.1"), "paper", "sufficient", "n", critical="eta", exponent=-2.0,
+        "sufficient step size", "η = O(λ₀/n²) is small enough a step for the linear rate",
+        (_DU, _DU_ARXIV, "Theorem 4.1"), "paper", "sufficient", "n", critical="eta", exponent=-2.0, small=True,
         hypotheses=(*_UNIT, "exponent −2 at fixed λ₀", "m = Ω(n⁶ λ₀⁻⁴ δ⁻³)", "eta* is the largest η that converges"),
-        small=True,
     ),
     claim(
-        "linear rate",
-        "‖u(k) − y‖² ≤ (1 − ηλ₀/2)ᵏ ‖u(0) − y‖²",
+        "linear rate", "‖u(k) − y‖² ≤ (1 − ηλ₀/2)ᵏ ‖u(0) − y‖²",
         (_DU, _DU_ARXIV, "Theorem 4.1"), "recalled", "inequality", "m", metric="loss", bound="rate_bound",
         constant=1.0, hypotheses=_WIDE, needed="width_scale", per_step=True,
     ),
     claim(
-        "Gram matrix at initialisation",
-        "m = Ω(n² λ₀⁻² log(n/δ)) gives ‖H(0) − H∞‖₂ ≤ λ₀/4",
+        "Gram matrix at initialisation", "m = Ω(n² λ₀⁻² log(n/δ)) gives ‖H(0) − H∞‖₂ ≤ λ₀/4",
         (_DU, _DU_ARXIV, "lemma on H(0)"), "recalled", "inequality", "m", metric="gram_init_gap", bound="lambda0",
-        constant=0.25, hypotheses=(*_UNIT, "m = Ω(n² λ₀⁻² log(n/δ))", "with probability 1 − δ"), needed="gram_width",
+        constant=0.25, needed="gram_width", at_start=True,
+        hypotheses=(*_UNIT, "m = Ω(n² λ₀⁻² log(n/δ))", "with probability 1 − δ"),
+    ),
+    claim(
+        "distance from initialisation", "‖wᵣ(k) − wᵣ(0)‖ ≤ 4 √n ‖y − u(0)‖ / (√m λ₀) for every unit r",
+        (_DU, _DU_ARXIV, "Corollary 4.1"), "recalled", "inequality", "m", metric="dist_max", bound="dist_bound",
+        constant=1.0, hypotheses=_WIDE, needed="width_scale",
+    ),
+    _rate(
+        "Gram gap falls with width", "‖H(0) − H∞‖₂ = O(m^(−1/2))",
+        (_DU, _DU_ARXIV, "remark on the Gram matrix"), "paper", metric="gram_init_gap", hypotheses=_UNIT,
         at_start=True,
     ),
-    claim(
-        "distance from initialisation",
-        "‖wᵣ(k) − wᵣ(0)‖ ≤ 4 √n ‖y − u(0)‖ / (√m λ₀) for every unit r",
-        (_DU, _DU_ARXIV, "Corollary 4.1"), "recalled", "inequality", "m", metric="dist_max", exponent=-0.5,
-        bound="dist_bound", constant=1.0, hypotheses=_WIDE, needed="width_scale",
+    _rate(
+        "Gram drift falls with width", "‖H(k) − H(0)‖₂ = O(m^(−1/2))",
+        (_DU, _DU_ARXIV, "remark on the Gram matrix"), "paper", metric="gram_drift", hypotheses=_WIDE,
+        needed="width_scale",
     ),
-    claim(
-        "Gram gap falls with width",
-        "‖H(0) − H∞‖₂ = O(m^(−1/2))",
-        (_DU, _DU_ARXIV, "remark on the Gram matrix"), "paper", "rate", "m", metric="gram_init_gap", exponent=-0.5,
-        hypotheses=_UNIT, at_start=True,
-    ),
-    claim(
-        "Gram drift falls with width",
-        "‖H(k) − H(0)‖₂ = O(m^(−1/2))",
-        (_DU, _DU_ARXIV, "remark on the Gram matrix"), "paper", "rate", "m", metric="gram_drift", exponent=-0.5,
-        hypotheses=_WIDE, needed="width_scale",
-    ),
-    claim(
-        "flips fall with width",
-        "the share of flipped activations falls as m^(−1/2)",
-        (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="flips", exponent=-0.5,
-        hypotheses=(*_UNIT, "m large, n fixed"),
-    ),
-    claim(
-        "largest movement falls with width",
-        "maxᵣ ‖wᵣ(k) − wᵣ(0)‖ falls as m^(−1/2)",
-        (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="dist_max", exponent=-0.5,
-        hypotheses=(*_UNIT, "m large, n fixed"),
-    ),
-    claim(
+    _rate("flips fall with width", "the share of flipped activations falls as m^(−1/2)",
+          _LIMIT, "derived", metric="flips", hypotheses=_LARGE),
+    _rate("largest movement falls with width", "maxᵣ ‖wᵣ(k) − wᵣ(0)‖ falls as m^(−1/2)",
+          _LIMIT, "derived", metric="dist_max", hypotheses=_LARGE),
+    _rate(
         "typical movement falls with width",
         "(1/m) Σᵣ ‖wᵣ(k) − wᵣ(0)‖² → e₀ᵀ H∞⁻¹ e₀ / m as the loss goes to 0, e₀ = y − u(0)",
-        (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="dist_rms", exponent=-0.5,
-        hypotheses=(*_UNIT, "m large, n fixed, trained to the end"),
+        _LIMIT, "derived", metric="dist_rms", hypotheses=(*_LARGE, "trained to the end")),
+    claim(
+        "late rate saturates", "the late rate tends to 2ηλ₀ per step and gains nothing from more width",
+        _LIMIT, "derived", "rate", "m", metric="rate_over_limit", exponent=0.0, hypotheses=(*_LARGE, "late"),
     ),
     claim(
-        "late rate saturates",
-        "the late rate tends to 2ηλ₀ per step and gains nothing from more width",
-        (_DU, _DU_ARXIV, "leading order at large m"), "derived", "rate", "m", metric="rate_over_limit", exponent=0.0,
-        hypotheses=(*_UNIT, "m large, n fixed, late in the training"),
-    ),
-    claim(
-        "memorisation (context)",
-        "about 4n/d ReLU units can memorise n points in dimension d",
+        "memorisation", "about 4n/d ReLU units can memorise n points in dimension d",
         ("Bubeck, Eldan, Lee, Mikulincer", "", "NeurIPS 2020, abstract"), "abstract", "sufficient", "n", critical="m",
-        exponent=1.0, hypotheses=("existence of weights: both layers free, no claim about gradient descent",
-        "d fixed"),
+        exponent=1.0, hypotheses=("existence of weights: both layers free, no claim about gradient descent", "d fixed"),
     ),
 )
 # fmt: on
