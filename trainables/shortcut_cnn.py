@@ -61,7 +61,7 @@ class Cell:
         "step budget after the warm-up, in time constants of the slower layer at the minimum", "1/(eta lambda)", 100.0,
         positive=True,
     )  # fmt: skip
-    max_steps: int = axis("cap on the step budget", "steps", 200_000)
+    max_steps: int = axis("cap on the step budget", "steps", 1_000_000)
     seed: int = axis("seed of the true network and of both starts", "1", 0)
 
 
@@ -103,7 +103,7 @@ CLAIMS = (
         "chance of a random start",
         "P(success) = P(g(φ₀) > 1 − s(π − 1)/(k + π − 1 − s)), (1 + cos φ₀)/2 ~ Beta((p − 1)/2, (p − 1)/2)",
         (*_DU, "output layer settled first"), "derived", "probability", "s", bound="success_probability",
-        hypotheses=(*_MODEL, "η_a ≫ η_w", "budget long enough to leave the saddle"),
+        hypotheses=(*_MODEL, "η_a ≫ η_w", "a budget that grows as s nears 1 + (k − 1)/π"),
         where={"start": "random", "a_start": "random"},
     ),
     claim(
