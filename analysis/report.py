@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis import figures, laws, lines, page, plots, tables
+from analysis import figures, laws, lines, maps, page, plots, tables
 from analysis.board import board
 from analysis.held import Board
 from analysis.page import Picture, Section
@@ -87,6 +87,9 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
         )
         text = f"{critical}* with 95% intervals, the law with its band; below, local exponents with 95% intervals."
         drawn["thresholds"] = plots.thresholds_figure(found), text
+    if figure := maps.map_figure(found):
+        text = "Weights along the training: multidimensional scaling of 1 - cosine; colours are seeds."
+        drawn["map"] = figure, text
     for metric in plan.get("metrics", ()):
         known = metric in found.frame
         figure = lines.metric_figure(found, metric) if known else None

@@ -14,6 +14,7 @@ from analysis import fit as fits
 from analysis import report as reports
 from analysis.fit import DataError
 from infra import options, records, tracking
+from infra.families import listed
 from infra.storage import ResultsError
 from infra.tracking import TrackingError
 
@@ -39,6 +40,15 @@ def sync(results: Results, *, tracking_uri: Uri = None) -> None:
 def report(results: Results) -> None:
     """Write RESULTS/report.html, laws.json, figures and LaTeX tables from the rows; prints the path of the page."""
     print(reports.write_report(results))
+
+
+@app.command
+def families(name: Annotated[str | None, Parameter(help="One of them, with its equations.")] = None, /) -> None:
+    """List the model families: papers, axes, claims."""
+    try:
+        print(listed(name))
+    except ValueError as error:
+        raise DataError(str(error)) from None
 
 
 @app.command
