@@ -4,9 +4,9 @@ Du et al. 2017 (arXiv 1712.00779): a convolutional network without overlap has a
 s = (1.a*)^2 / |a*|^2 < 1 + (k - 1)/pi, and from a random filter gradient descent ends there with constant probability.
 Liu et al. 2019 (arXiv 1909.04653): from the shortcut, w = 0, it never does. This sweep counts successes over s from
 both starts. Where the output layer is the faster one (eta_w / eta_a = 0.1 here) their probability is known in closed
-form, 1/2 at s = 0 and 1 from s = 1 + (k - 1)/pi on; at 0.1 about one training in 150 ends otherwise than the closed
-form says of its start, at 1 about one in 40. Just above the threshold the way out takes a time of 1/(s - threshold), so the
-grid leaves a gap there and the preset ``table``, the grid of the 2017 paper, has a longer budget.
+form, 1/2 at s = 0 and 1 from s = 1 + (k - 1)/pi on. At 0.1 fewer than one training in 100 ends otherwise than the
+closed form says of its start, at 1 one in 40. Just above the threshold the way out takes a time of 1/(s - threshold),
+so the grid leaves a gap there and the preset ``table``, the grid of the 2017 paper, has a longer budget.
 
     python sweeps/spurious_minimum.py --k 25,36,49 --s 0,1,4 --seeds 1000 --out results/spurious
 """

@@ -223,14 +223,18 @@ def budget(s: State) -> Int[Tensor, ""]:
     return s.budget
 
 
-def loss(a: Tensor, v: Tensor, a_star: Tensor, v_star: Tensor) -> Float[Tensor, ""]:
+def loss(
+    a: Float[Tensor, " k"], v: Float[Tensor, " p"], a_star: Float[Tensor, " k"], v_star: Float[Tensor, " p"]
+) -> Float[Tensor, ""]:
     """Eq. (3), ordered so that nothing cancels near the minimum."""
     difference, g = a - a_star, overlap(angle(v, v_star))
     square = (1 / 2 - 1 / (2 * math.pi)) * dot(difference, difference)
     return (square + difference.sum().square() / (2 * math.pi) + (math.pi - g) / math.pi * dot(a, a_star)) / 2
 
 
-def gradients(a: Tensor, v: Tensor, a_star: Tensor, v_star: Tensor) -> tuple[Tensor, Tensor]:
+def gradients(
+    a: Float[Tensor, " k"], v: Float[Tensor, " p"], a_star: Float[Tensor, " k"], v_star: Float[Tensor, " p"]
+) -> tuple[Float[Tensor, " k"], Float[Tensor, " p"]]:
     """Eqs. (4) and (5)."""
     phi = angle(v, v_star)
     grad_a = a.sum() - a_star.sum() + (math.pi - 1) * a - (overlap(phi) - 1) * a_star
