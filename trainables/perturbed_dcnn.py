@@ -40,7 +40,7 @@ from torch import Tensor
 from trainables import _images, axis, claim, generator, key, uniform
 
 VERSION = "1"
-SHAPE = ("m", "n", "data", "jacobian_images", "sketch_size", "dtype")
+SHAPE = ("m", "n", "data", "activation", "jacobian_images", "sketch_size", "dtype")
 TRAIN, PERTURB, RETRAIN, DONE = range(4)
 
 
@@ -70,7 +70,9 @@ class Cell:
     seed: int = axis("seed of the initial weights, mini-batches and perturbations", "1", 0)
 
 
-SMALL = Cell(m=2, n=12, max_steps=8, retrain_steps=4, tolerance=10.0, jacobian_images=1, sketch_size=4)
+SMALL = Cell(
+    3, 10, noise=0.5, step_size=0.5, tolerance=9.0, max_steps=20, retrain_steps=3, jacobian_images=0, sketch_size=4
+)
 
 CRITERION = "training error 0 at the end of the retraining"
 
@@ -137,9 +139,8 @@ class State(NamedTuple):
     w: Float[Tensor, " P"]  # all layers, each a matrix (inputs + 1) x outputs with the biases as last row
     w_solution: Float[Tensor, " P"]  # w(0) until there is a solution
     kick: Float[Tensor, " P"]  # N(0, 1) of eq. (6), or the fresh weights
-    sizes: Float[Tensor, "m q s 0"]  # empty: its shape carries m, jacobian_images and sketch_size
+    sizes: Float[Tensor, "m q s a 0"]  # empty: its shape carries m, jacobian_images, sketch_size, activation (1: ReLU)
     fresh: Bool[Tensor, ""]
-    polynomial: Bool[Tensor, ""]
     noise: Float[Tensor, ""]
     eta: Float[Tensor, ""]
     tolerance: Float[Tensor, ""]
@@ -160,8 +161,6 @@ class State(NamedTuple):
 
 def check(cell: Cell) -> None:
     """ValueError or OSError when the images of this cell are not there, or too few."""
-    if cell.batch > cell.n or cell.jacobian_images > cell.n:
-        raise ValueError(f"batch and jacobian_images are at most n = {cell.n}")
     if cell.n > len(_images_of(cell.data)[1]):
         raise ValueError(f"n = {cell.n}, but {cell.data} has {len(_images_of(cell.data)[1])} training images")
 
@@ -181,12 +180,12 @@ def draw(cell: Cell) -> State:
     )
     targets = torch.eye(10, dtype=torch.float64)[labels]
     kick = fresh if cell.branch_from == "fresh" else direction
-    sizes = torch.zeros(cell.m, cell.jacobian_images, cell.sketch_size, 0, dtype=torch.float64)
-    flags = (torch.tensor(cell.branch_from == "fresh"), torch.tensor(cell.activation == "polynomial"))
+    empty = (cell.m, min(cell.jacobian_images, cell.n), cell.sketch_size, 1 if cell.activation == "relu" else 2, 0)
+    sizes = torch.zeros(empty, dtype=torch.float64)
     real = [torch.tensor(x, dtype=torch.float64) for x in (cell.noise, cell.step_size, cell.tolerance, 0, 0, 0, 0, 0)]
-    whole = torch.tensor([cell.batch, cell.max_steps, cell.retrain_steps, TRAIN, 0, 0, -1])
+    whole = torch.tensor([min(cell.batch, cell.n), cell.max_steps, cell.retrain_steps, TRAIN, 0, 0, -1])
     tensors = [x.to(dtype) for x in (patches, targets, w, w, kick, sizes)]
-    s = State(*tensors, *flags, *(x.to(dtype) for x in real), mini_batches, *whole)
+    s = State(*tensors, torch.tensor(cell.branch_from == "fresh"), *(x.to(dtype) for x in real), mini_batches, *whole)
     loss, error = evaluate(s, s.w)
     return s._replace(loss=loss, error=error)
 
@@ -229,8 +228,8 @@ def observe(s: State) -> dict[str, Tensor]:
 def measure(s: State) -> dict[str, Float[Tensor, ""]]:
     copy, solution = s.w.double(), s.w_solution.double()
     ends, between = [evaluate(s, w) for w in (s.w_solution, s.w)], []
-    for i in range(1, 20):
-        between.append(evaluate(s, s.w_solution + i / 20 * (s.w - s.w_solution)))
+    for i in range(1, 10):
+        between.append(evaluate(s, s.w_solution + i / 10 * (s.w - s.w_solution)))
     highest = [torch.stack([x[j] for x in (*ends, *between)]).max() for j in (0, 1)]
     rank = jacobian_rank(s)
     return {
@@ -291,26 +290,33 @@ def perturbed(s: State) -> Float[Tensor, " P"]:
 
 
 def neighbourhoods(h: Float[Tensor, "n side side c"]) -> Float[Tensor, "n half half 9*c"]:
-    """What a 3x3 convolution of stride 2 with a border of zeros sees. Slices: conv2d is slow when stacked."""
-    side = h.shape[1]
-    padded = torch.nn.functional.pad(h, (0, 0, 1, 1, 1, 1))
-    return torch.cat([padded[:, i : i + side : 2, j : j + side : 2] for i in range(3) for j in range(3)], -1)
+    """What a 3x3 convolution of stride 2 with a border of zeros sees. Reshapes: conv2d is slow when stacked."""
+    n, side, _, c = h.shape
+    rows = overlapping(h.reshape(n, side // 2, 2, side * c)).reshape(-1, side // 2, 2, c)
+    both = overlapping(rows).reshape(n, side // 2, 3, side // 2, 3 * c)
+    return both.transpose(2, 3).reshape(n, side // 2, side // 2, 9 * c)
+
+
+def overlapping(pairs: Float[Tensor, "n half 2 c"]) -> Float[Tensor, "n half 3 c"]:
+    """Each pair of rows with the row before it."""
+    before = torch.nn.functional.pad(pairs[:, :-1, 1:], (0, 0, 0, 0, 1, 0))
+    return torch.cat([before, pairs], 2)
 
 
 def outputs(s: State, w: Float[Tensor, " P"], sample: Float[Tensor, " n"]) -> Float[Tensor, "n 10"]:
     """Eqs. (1) to (3) for all n images, with the batch statistics of those that ``sample`` marks with 1."""
     *hidden, last = matrices(s, w)
-    share = (sample / sample.sum())[:, None, None]
+    share, relu = (sample / sample.sum())[:, None, None], s.sizes.shape[3] == 1
     h = s.patches.to(w.dtype)
     for i, W in enumerate(hidden):
         if i:
             h = neighbourhoods(h) if i < len(hidden) - 1 else h.flatten(1)[:, None, None]
         n, side = h.shape[:2]
-        z = (h.reshape(n * side * side, -1) @ W[:-1] + W[-1]).reshape(n, side * side, -1)
+        z = (h.reshape(n * side * side, -1) @ W[:-1]).reshape(n, side * side, -1)  # the norm takes any bias away
         z = z - (z * share).sum((0, 1)) / (side * side)
-        z = z / ((z.square() * share).sum((0, 1)) / (side * side) + 1e-5).sqrt()
-        quadratic = (z.square() + 1) / (2 * math.sqrt(2 * math.pi)) + z / 2
-        h = torch.where(s.polynomial, quadratic, z.clamp(min=0)).reshape(n, side, side, -1)
+        z = z * (1 / ((z * z * share).sum((0, 1)) / (side * side) + 1e-5).sqrt())
+        h = z.clamp(min=0) if relu else (z * z + 1) / (2 * math.sqrt(2 * math.pi)) + z / 2
+        h = h.reshape(n, side, side, -1)
     return h.flatten(1) @ last[:-1] + last[-1]
 
 
