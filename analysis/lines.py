@@ -1,5 +1,6 @@
 """Series -> axes: shares of success and metrics along the axis of a sweep, and curves along the training."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from analysis.figures import STYLE, THEOREM
 from analysis.plots import plain_decades, sign, thinned
@@ -37,7 +39,7 @@ def metric_figure(found: Study, metric: str) -> Figure | None:
         for axes in list(grid.flat)[len(shown) :]:
             axes.set_visible(False)
         for axes in grid[-1]:
-            axes.set_xlabel(found.label(found.plan["over"]))
+            axes.set_xlabel(textwrap.fill(found.label(found.plan["over"]), 36))
         for axes in grid[:, 0]:
             axes.set_ylabel(measure_label(found, metric))
         scale(grid[0, 0], [one for panel in shown for one in panel.series], metric)
@@ -54,10 +56,14 @@ def draw_panel(axes: Axes, panel: Panel, metric: str) -> None:
     for i, one in enumerate(panel.series):
         colour, mark = INK[i % len(INK)], MARKS[i % len(MARKS)]
         x = positions(one.x)
+        aside = ScaledTranslation(3 / 72 * (i - (len(panel.series) - 1) / 2), 0, axes.figure.dpi_scale_trans)
         axes.plot(x, one.middle, color=colour, lw=1.1, alpha=0.55)
         error = np.abs(np.array([one.middle - one.low, one.high - one.middle]))
         label = one.label or SPREAD.get(metric, "median, quartiles")
-        axes.errorbar(x, one.middle, error, fmt=mark, color=colour, ms=4.5, capsize=2.5, lw=1.2, label=label)
+        axes.errorbar(
+            x, one.middle, error, fmt=mark, color=colour, ms=4.5, capsize=2.5, lw=1.2, label=label,
+            transform=axes.transData + aside,
+        )  # fmt: skip
         known = np.isfinite(one.predicted)
         if known.any():
             axes.plot(x[known], one.predicted[known], "--", color=colour, lw=1.5, label="predicted")

@@ -14,6 +14,7 @@ from analysis import figures, laws, lines, maps, page, plots, tables
 from analysis.board import board
 from analysis.held import Board
 from analysis.page import Picture, Section
+from analysis.series import shown
 from analysis.study import Study, study
 from analysis.words import in_words
 from infra import records, storage
@@ -90,10 +91,8 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
     if figure := maps.map_figure(found):
         text = "Weights along the training: multidimensional scaling of 1 - cosine; colours are seeds."
         drawn["map"] = figure, text
-    for metric in plan.get("metrics", ()):
-        known = metric in found.frame
-        figure = lines.metric_figure(found, metric) if known else None
-        if figure:
+    for metric in shown(plan, found.frame):
+        if figure := lines.metric_figure(found, metric):
             text = f"{lines.measure_label(found, metric).capitalize()} along {over}."
             drawn[f"metric-{metric}"] = figure, text
     for name in plan.get("curves", ()):

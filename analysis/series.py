@@ -37,6 +37,13 @@ class Panel:
     series: tuple[Series, ...]
 
 
+def shown(plan: Mapping[str, Any], frame: pd.DataFrame) -> list[str]:
+    """What a sweep shows along ``over``: the share of successes, unless a threshold says it already or it is the same
+    everywhere, and the metrics it names."""
+    told = [] if plan["critical"] or frame.empty or frame[SUCCESS].nunique() < 2 else [SUCCESS]
+    return [name for name in dict.fromkeys([*told, *plan.get("metrics", ())]) if name in frame]
+
+
 def panels(plan: Mapping[str, Any], frame: pd.DataFrame, metric: str) -> list[Panel]:
     """A metric, or ``success``, along ``over``; panels and series without a value are left out."""
     return [

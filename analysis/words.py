@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.held import Board
-from analysis.series import SUCCESS, Panel, panels
+from analysis.series import SUCCESS, Panel, panels, shown
 from analysis.study import Group, Study, tallied
 from analysis.tables import measured
 from analysis.verdict import against_exponent
@@ -21,17 +21,17 @@ def in_words(out: str, found: Study, held: Board, files: Sequence[str]) -> str:
     lines = ["", f"{plan['claim']}", f"A training fits: {plan['criterion']}.{stands}"]
     for group in found.groups:
         lines += ["", *of_group(group, plan["over"], critical)]
-    for metric in plan.get("metrics", ())[:TABLES]:
-        for panel in panels(plan, found.frame, metric) if metric in found.frame else ():
+    for metric in shown(plan, found.frame)[:TABLES]:
+        for panel in panels(plan, found.frame, metric):
             lines += ["", *of_panel(panel, plan["over"], metric)]
     lines += verdicts(found, held)
     outcomes = sorted((name, count) for name, count in tallied(found.rows).items() if count)
     listed = ", ".join(f"{count} {outcome}" for outcome, count in outcomes)
     twice = f"; {found.counts['recorded twice']} recorded twice, counted once" if found.counts["recorded twice"] else ""
     lines += ["", f"rows       {out}/rows ({len(found.rows)} trainings: {listed or 'none'}{twice})"]
-    shown = [name for name in files if name.endswith(".pdf")]
-    lines += [f"figure     {out}/{name}" for name in shown[:FIGURES]]
-    lines += [f"           and {len(shown) - FIGURES} more beside it"] if len(shown) > FIGURES else []
+    pdfs = [name for name in files if name.endswith(".pdf")]
+    lines += [f"figure     {out}/{name}" for name in pdfs[:FIGURES]]
+    lines += [f"           and {len(pdfs) - FIGURES} more beside it"] if len(pdfs) > FIGURES else []
     return "\n".join(lines)
 
 

@@ -1,0 +1,72 @@
+"""Shares against stated probabilities, and orders between settings: each verdict reached by a planted case."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import board, comparison
+from analysis.theory import Claim, Source
+
+PAPER = Source("Planted 2020", "", "Theorem 1")
+CHANCE = Claim("chance", "planted", "succeeds with probability p", PAPER, "derived", "probability", "k", bound="p")
+ORDER = Claim("order", "planted", "b beats a", PAPER, "paper", "order", "k", order=("start", "a", "b"))
+
+
+def rows(share, trainings=200, start="a", k=1, seed=0, **more):
+    success = np.random.default_rng([seed, k]).random(trainings) < share
+    values = {"success": success.astype(float), "point_id": f"{start}{k}", "start": start, "k": k, "p": 0.3}
+    return pd.DataFrame(values | more)
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.3, "consistent"), (0.5, "violated"), (0.1, "violated")])
+def test_a_stated_probability(share, kind):
+    frame = pd.concat([rows(share, k=k) for k in (1, 2, 3)])
+    assert comparison.probability(CHANCE, frame).verdict.kind == kind
+
+
+def test_at_least_lets_more_successes_pass():
+    more = Claim(**{**CHANCE.__dict__, "at_least": True})
+    assert comparison.probability(more, rows(0.6)).verdict.kind == "consistent"
+    assert comparison.probability(more, rows(0.1)).verdict.kind == "violated"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kind"), [(0.2, 0.6, "consistent"), (0.6, 0.2, "violated"), (0.4, 0.4, "inconclusive")]
+)
+def test_an_order_of_shares(a, b, kind):
+    frame = pd.concat([rows(share, start=start, k=k) for start, share in (("a", a), ("b", b)) for k in (1, 2)])
+    held = comparison.order(ORDER, frame, ["start", "k"])
+    assert held.verdict.kind == kind
+    assert "2 grid points compared" in held.verdict.law
+
+
+def test_an_order_of_metrics_and_one_point_the_other_way():
+    claim = Claim(**{**ORDER.__dict__, "metric": "loss"})
+    rng = np.random.default_rng(3)
+    parts = []
+    for k, shift in ((1, 1.0), (2, 1.0), (3, -1.0)):
+        for start, mean in (("a", 0.0), ("b", shift)):
+            parts.append(rows(0.5, 60, start, k, loss=rng.normal(mean, 0.5, 60)))
+    held = comparison.order(claim, pd.concat(parts), ["start", "k"])
+    assert held.verdict.kind == "violated" and held.verdict.cells == ("k = 3",)
+    held = comparison.order(claim, pd.concat(parts[:4]), ["start", "k"])
+    assert held.verdict.kind == "consistent" and held.verdict.label == "consistent at 2 of 2 grid points"
+
+
+def test_a_true_claim_is_seldom_called_violated():
+    """At level .05 over ten grid points of equal shares: at most 5% of 400 sweeps, with two standard errors."""
+    wrong = 0
+    for seed in range(400):
+        parts = [rows(0.5, 30, start, k, seed + 1000 * (start == "b")) for start in "ab" for k in range(10)]
+        wrong += comparison.order(ORDER, pd.concat(parts), ["start", "k"]).verdict.kind == "violated"
+    assert wrong / 400 <= 0.025 + 2 * (0.025 * 0.975 / 400) ** 0.5
+
+
+def test_a_claim_speaks_only_of_its_own_rows():
+    frame = pd.concat([rows(0.5, start="a"), rows(0.5, start="b")])
+    only = Claim(**{**CHANCE.__dict__, "where": {"start": "b"}})
+    assert set(board.spoken_of(only, frame)["start"]) == {"b"}
+    absent = Claim(**{**CHANCE.__dict__, "where": {"depth": 3}})
+    assert board.unanswerable(absent, {"axes": {}}, board.spoken_of(absent, frame)) == "no rows with depth = 3"
+    missing = Claim(**{**ORDER.__dict__, "order": ("start", "a", "z")})
+    assert "start = z" in board.unanswerable(missing, {"axes": {"start": ["a", "b"]}}, frame)
