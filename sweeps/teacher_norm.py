@@ -39,8 +39,8 @@ SWEEP = Sweep(
                 "contraction": "0.1",
                 "start": "zero",
                 "init_scale": "0.3",
-                "step_size": "2",
-                "budget": "6000",
+                "step_size": "0.5",
+                "budget": "15000",
             }
         },
         "sgd": {

@@ -115,7 +115,8 @@ def test_nothing_is_left_to_do_at_the_teacher_and_at_its_permutations():
 
 def test_a_column_of_zeros_does_no_harm():
     state = li.draw(replace(CELL, start="vanilla", init_scale=0.0))
-    assert all(value.isfinite() for value in (li.observe(state) | li.measure(state)).values())
+    numbers = li.observe(state) | li.measure(state) | {"potential_wrong": state.potential_wrong}  # NaN before a step
+    assert all(value.isfinite() for value in numbers.values())
     close(li.loss(state.U, state.teacher), loss_by_pairs(1e-9 * torch.eye(6, dtype=torch.float64), state.teacher), 1e-7)
 
 
@@ -170,6 +171,7 @@ def test_what_is_measured_is_what_is_defined():
     close(numbers["distance"], away.norm() / W.norm())
     assert numbers["distance_permuted"] < 0.5 * numbers["distance"]
     close(numbers["distance_permuted"], (state.U[:, [1, 0, 2, 3, 4, 5]] - state.teacher).norm() / W.norm())
+    assert li.measure(first)["potential_wrong"].isnan(), "no step, no phase I"
     told = li.theory(first)
     close(told["one_point_start"], sides[0])
     close(told["potential_start"], (first.teacher.norm(dim=0) - first.U.norm(dim=0)).sum().abs())

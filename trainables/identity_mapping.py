@@ -66,7 +66,10 @@ COLUMNS = {
     "one_point": ("<-grad L(W), W* - W> / |W - W*|_F^2, eq. (8); below 0 the gradient points away from W*", "1"),
     "one_point_min": ("least one_point of all steps", "1"),
     "wrong_steps": ("steps taken where one_point is below 0: the length of phase I", "steps"),
-    "potential_wrong": ("largest |g| right after a step taken where one_point is below 0; 0 without such a step", "1"),
+    "potential_wrong": (
+        "largest |g| right after a step taken where one_point is below 0; NaN without such a step",
+        "1",
+    ),
     "distance_permuted": (
         "distance after the best permutation of the columns of U; a lower bound when it is large",
         "1",
@@ -195,7 +198,7 @@ def measure(s: State) -> dict[str, Float[Tensor, ""]]:
     return {
         "one_point_min": torch.minimum(s.one_point_min, one_point(s.U, s.teacher, gradient(s.U, s.teacher))),
         "wrong_steps": s.wrong_steps.double(),
-        "potential_wrong": s.potential_wrong,
+        "potential_wrong": torch.where(s.wrong_steps > 0, s.potential_wrong, math.nan),
         "distance_permuted": permuted,
         "recovered_permuted": (permuted <= s.tolerance).double(),
     }
