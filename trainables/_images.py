@@ -7,6 +7,7 @@ for the three names that a stored numpy array uses; nothing in the file is execu
 
 import hashlib
 import io
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int
 from sklearn.datasets import load_digits
+from torch import Tensor
+
+from trainables import generator
 
 Images = npt.NDArray[np.uint8]  # (images, side, side, channels)
 Labels = npt.NDArray[np.int64]
@@ -78,6 +84,43 @@ def cifar10(folder: str | None, files: Files = OFFICIAL) -> tuple[Images, Labels
     raise FileNotFoundError(f"{root / _BINARY / 'data_batch_1.bin'}: no such file, nor {_PYTHON}/data_batch_1 there")
 
 
+def balanced(labels: Labels, n: int, rng: torch.Generator) -> npt.NDArray[np.int64]:
+    """Which n images to take: a random choice in which the classes take turns, so that a larger n adds to it."""
+    shuffled = torch.randperm(len(labels), generator=rng).numpy()
+    of_class = [shuffled[labels[shuffled] == label] for label in range(10)]
+    turns = range(max(map(len, of_class)))
+    return np.array([members[turn] for turn in turns for members in of_class if turn < len(members)][:n])
+
+
+@lru_cache(maxsize=8)
+def chosen(data: str, n: int, seed: int) -> tuple[Float[Tensor, "n side side c"], Int[Tensor, " n"]]:
+    """n images, equally many of each class to within one, every channel with mean 0 and variance 1 over them."""
+    images, labels = of(data)
+    taken = balanced(labels, n, generator("images", data, seed))
+    X = torch.from_numpy(images[taken]).double()
+    X = X - X.mean((0, 1, 2))
+    return X / X.square().mean((0, 1, 2)).sqrt(), torch.from_numpy(labels[taken])
+
+
+def of(data: str) -> tuple[Images, Labels]:
+    """The training images of ``data``, "digits" or "cifar10"; those of CIFAR-10 from the folder WIDTHLAW_DATA."""
+    return digits() if data == "digits" else _kept(os.environ.get("WIDTHLAW_DATA"))
+
+
+def neighbourhoods(h: Float[Tensor, "n side side c"]) -> Float[Tensor, "n half half 9*c"]:
+    """What a 3x3 convolution of stride 2 with a border of zeros sees. Reshapes: conv2d is slow when stacked."""
+    n, side, _, c = h.shape
+    rows = overlapping(h.reshape(n, side // 2, 2, side * c)).reshape(-1, side // 2, 2, c)
+    both = overlapping(rows).reshape(n, side // 2, 3, side // 2, 3 * c)
+    return both.transpose(2, 3).reshape(n, side // 2, side // 2, 9 * c)
+
+
+def overlapping(pairs: Float[Tensor, "n half 2 c"]) -> Float[Tensor, "n half 3 c"]:
+    """Each pair of rows with the row before it."""
+    before = torch.nn.functional.pad(pairs[:, :-1, 1:], (0, 0, 0, 0, 1, 0))
+    return torch.cat([before, pairs], 2)
+
+
 def _joined(parts: list[tuple[Images, Labels]]) -> tuple[Images, Labels]:
     return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
@@ -136,3 +179,6 @@ class _Inert(pickle.Unpickler):
         if module in ("numpy", "numpy.core.multiarray") and name in ("ndarray", "dtype", "_reconstruct"):
             return _StoredArray
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+_kept = lru_cache(maxsize=1)(cifar10)

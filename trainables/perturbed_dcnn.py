@@ -27,9 +27,7 @@ deviation of the cosine of at most sqrt(2 / `sketch_size`) for a layer.
 """
 
 import math
-import os
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -37,7 +35,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trainables import _images, axis, claim, generator, key, uniform
+from trainables import _images, _sketch, axis, claim, generator, key, uniform
 
 VERSION = "1"
 SHAPE = ("m", "n", "data", "activation", "jacobian_images", "sketch_size", "dtype")
@@ -49,7 +47,7 @@ class Cell:
     m: int = axis("width, channels of the first convolution", "channels", 8, positive=True)
     n: int = axis("training images", "images", 64, positive=True)
     noise: float = axis("perturbation c, in units of the mean |W| of each layer, eq. (6)", "mean|W|", 0.01)
-    branch: int = axis("which perturbation, or which fresh start, of the same solution", "1", 0)
+    branch: int = axis("which perturbation, or which fresh start, of the same solution", "1", 1)
     branch_from: Literal["solution", "fresh"] = axis(
         "what is retrained: the perturbed solution, or new initial weights", "1", "solution"
     )
@@ -60,12 +58,10 @@ class Cell:
     tolerance: float = axis("the solution has error 0 and at most this loss", "nats", 0.05, positive=True)
     max_steps: int = axis("cap on the steps to the solution", "steps", 400, positive=True)
     retrain_steps: int = axis("full-batch steps after the perturbation", "steps", 200, positive=True)
-    jacobian_images: int = axis("images whose outputs enter J, eq. (8); at most n", "images", 4)
+    jacobian_images: int = axis("images whose outputs enter J, eq. (8); at most n, 0: no J", "images", 1)
     sketch_size: int = axis("numbers per layer in the sketch of the weights", "1", 64, positive=True)
-    data: Literal["digits", "cifar10"] = axis(
-        "images: scikit-learn's digits, or CIFAR-10 from --data-dir", "1", "digits"
-    )
-    data_seed: int = axis("which n images, equally many of each class", "1", 0)
+    data: Literal["digits", "cifar10"] = axis("scikit-learn's digits, or CIFAR-10 from --data-dir", "1", "digits")
+    data_seed: int = axis("which n images, equally many of each class", "1", 1)
     dtype: Literal["float64", "float32"] = axis("precision of the training", "1", "float32")
     seed: int = axis("seed of the initial weights, mini-batches and perturbations", "1", 0)
 
@@ -144,7 +140,7 @@ class State(NamedTuple):
     noise: Float[Tensor, ""]
     eta: Float[Tensor, ""]
     tolerance: Float[Tensor, ""]
-    loss: Float[Tensor, ""]
+    loss: Float[Tensor, ""]  # of all n images, at w; so the error
     error: Float[Tensor, ""]
     loss_after: Float[Tensor, ""]
     error_after: Float[Tensor, ""]
@@ -161,23 +157,22 @@ class State(NamedTuple):
 
 def check(cell: Cell) -> None:
     """ValueError or OSError when the images of this cell are not there, or too few."""
-    if cell.n > len(_images_of(cell.data)[1]):
-        raise ValueError(f"n = {cell.n}, but {cell.data} has {len(_images_of(cell.data)[1])} training images")
+    _, labels = _images.of(cell.data)
+    if cell.n > len(labels):
+        raise ValueError(f"n = {cell.n}, but {cell.data} has {len(labels)} training images")
 
 
 def draw(cell: Cell) -> State:
     check(cell)
     dtype = getattr(torch, cell.dtype)
-    images, labels = chosen(cell.data, cell.n, cell.data_seed)
-    patches = neighbourhoods(images)
+    images, labels = _images.chosen(cell.data, cell.n, cell.data_seed)
+    patches = _images.neighbourhoods(images)
     layers = architecture(images.shape[1], images.shape[3], cell.m)
     shape = ("perturbed_dcnn", cell.m, cell.n, cell.data, cell.seed)
     trunk, branch = generator(*shape), generator(*shape, "branch", cell.branch)
     w, mini_batches = initial(layers, cell.init_scale, trunk), key(trunk)
-    direction, fresh = (
-        torch.randn(len(w), generator=branch, dtype=torch.float64),
-        initial(layers, cell.init_scale, branch),
-    )
+    direction = torch.randn(len(w), generator=branch, dtype=torch.float64)
+    fresh = initial(layers, cell.init_scale, branch)
     targets = torch.eye(10, dtype=torch.float64)[labels]
     kick = fresh if cell.branch_from == "fresh" else direction
     empty = (cell.m, min(cell.jacobian_images, cell.n), cell.sketch_size, 1 if cell.activation == "relu" else 2, 0)
@@ -185,7 +180,8 @@ def draw(cell: Cell) -> State:
     real = [torch.tensor(x, dtype=torch.float64) for x in (cell.noise, cell.step_size, cell.tolerance, 0, 0, 0, 0, 0)]
     whole = torch.tensor([min(cell.batch, cell.n), cell.max_steps, cell.retrain_steps, TRAIN, 0, 0, -1])
     tensors = [x.to(dtype) for x in (patches, targets, w, w, kick, sizes)]
-    s = State(*tensors, torch.tensor(cell.branch_from == "fresh"), *(x.to(dtype) for x in real), mini_batches, *whole)
+    numbers = [torch.tensor(cell.branch_from == "fresh"), *(x.to(dtype) for x in real), mini_batches, *whole]
+    s = State(*(tensors + numbers))
     loss, error = evaluate(s, s.w)
     return s._replace(loss=loss, error=error)
 
@@ -200,29 +196,32 @@ def step(s: State) -> State:
     w = torch.where(s.stage == PERTURB, perturbed(s), torch.where(s.stage == DONE, s.w, s.w - s.eta * gradient))
     loss, error = evaluate(s, w)
 
-    training, perturbing, retraining = s.stage == TRAIN, s.stage == PERTURB, s.stage == RETRAIN
+    training, perturbing, retraining = (s.stage == stage for stage in (TRAIN, PERTURB, RETRAIN))
     steps, retrained = s.steps + training, s.retrained + retraining
     ready = training & (error == 0) & (loss <= s.tolerance)
     stage = torch.where(training & (steps >= s.max_steps), DONE, s.stage)
     stage = torch.where(ready, PERTURB, torch.where(perturbing, RETRAIN, stage))
     recovers = (perturbing | retraining) & (s.recovered < 0) & (error == 0)
+    # fmt: off
     return s._replace(
-        w=w,
-        loss=loss,
-        error=error,
+        w=w, loss=loss, error=error, steps=steps, retrained=retrained,
         w_solution=torch.where(ready, w, s.w_solution),
         loss_after=torch.where(perturbing, loss, s.loss_after),
         error_after=torch.where(perturbing, error, s.error_after),
         error_most=torch.where(perturbing | retraining, torch.maximum(s.error_most, error), s.error_most),
         stage=torch.where(retraining & (retrained >= s.retrain_steps), DONE, stage),
-        steps=steps,
-        retrained=retrained,
         recovered=torch.where(recovers, retrained, s.recovered),
     )
+    # fmt: on
 
 
 def observe(s: State) -> dict[str, Tensor]:
-    return {"loss": s.loss, "error": s.error, "stage": s.stage.to(s.w.dtype), "sketch": sketch(s)}
+    return {
+        "loss": s.loss,
+        "error": s.error,
+        "stage": s.stage.to(s.w.dtype),
+        "sketch": _sketch.sketch(matrices(s, s.w), s.sizes.shape[2]),
+    }
 
 
 def measure(s: State) -> dict[str, Float[Tensor, ""]]:
@@ -289,20 +288,6 @@ def perturbed(s: State) -> Float[Tensor, " P"]:
     return torch.where(s.fresh, s.kick, s.w + s.noise * torch.cat(scales) * s.kick)
 
 
-def neighbourhoods(h: Float[Tensor, "n side side c"]) -> Float[Tensor, "n half half 9*c"]:
-    """What a 3x3 convolution of stride 2 with a border of zeros sees. Reshapes: conv2d is slow when stacked."""
-    n, side, _, c = h.shape
-    rows = overlapping(h.reshape(n, side // 2, 2, side * c)).reshape(-1, side // 2, 2, c)
-    both = overlapping(rows).reshape(n, side // 2, 3, side // 2, 3 * c)
-    return both.transpose(2, 3).reshape(n, side // 2, side // 2, 9 * c)
-
-
-def overlapping(pairs: Float[Tensor, "n half 2 c"]) -> Float[Tensor, "n half 3 c"]:
-    """Each pair of rows with the row before it."""
-    before = torch.nn.functional.pad(pairs[:, :-1, 1:], (0, 0, 0, 0, 1, 0))
-    return torch.cat([before, pairs], 2)
-
-
 def outputs(s: State, w: Float[Tensor, " P"], sample: Float[Tensor, " n"]) -> Float[Tensor, "n 10"]:
     """Eqs. (1) to (3) for all n images, with the batch statistics of those that ``sample`` marks with 1."""
     *hidden, last = matrices(s, w)
@@ -310,7 +295,7 @@ def outputs(s: State, w: Float[Tensor, " P"], sample: Float[Tensor, " n"]) -> Fl
     h = s.patches.to(w.dtype)
     for i, W in enumerate(hidden):
         if i:
-            h = neighbourhoods(h) if i < len(hidden) - 1 else h.flatten(1)[:, None, None]
+            h = _images.neighbourhoods(h) if i < len(hidden) - 1 else h.flatten(1)[:, None, None]
         n, side = h.shape[:2]
         z = (h.reshape(n * side * side, -1) @ W[:-1]).reshape(n, side * side, -1)  # the norm takes any bias away
         z = z - (z * share).sum((0, 1)) / (side * side)
@@ -338,45 +323,9 @@ def jacobian_rank(s: State) -> Float[Tensor, ""]:
     q, everything = s.sizes.shape[1], torch.ones_like(s.targets[:, 0]).double()
     if not q:
         return torch.zeros_like(s.loss).double()
-    J = torch.func.jacrev(lambda w: outputs(s, w, everything)[:q].flatten(), chunk_size=40)(s.w.double())
+    J = torch.func.jacrev(lambda w: outputs(s, w, everything)[:q].flatten(), chunk_size=10)(s.w.double())
     sigma = torch.linalg.svdvals(J)
     return (sigma > max(J.shape) * torch.finfo(J.dtype).eps * sigma.max()).sum().double()
-
-
-def sketch(s: State) -> Float[Tensor, " s"]:
-    """Per layer: the weights with random signs, dealt at random into `sketch_size` sums (Charikar et al. 2002)."""
-    size, parts = s.sizes.shape[2], []
-    for i, W in enumerate(matrices(s, s.w)):
-        order, signs = hashing(i, W.numel())
-        signed = W.flatten()[order.to(W.device)] * signs.to(W)
-        parts.append(torch.nn.functional.pad(signed, (0, -W.numel() % size)).reshape(-1, size).sum(0))
-    return torch.cat(parts)
-
-
-@lru_cache(maxsize=64)
-def hashing(layer: int, size: int) -> tuple[Int[Tensor, " p"], Float[Tensor, " p"]]:
-    """The order in which a layer's weights are dealt, and their signs: one choice for all trainings."""
-    u = uniform(torch.tensor(layer), torch.tensor(0), 2, size)
-    return u[0].argsort(), torch.where(u[1] < 0.5, -1.0, 1.0)
-
-
-@lru_cache(maxsize=8)
-def chosen(data: str, n: int, seed: int) -> tuple[Float[Tensor, "n side side c"], Int[Tensor, " n"]]:
-    """n images, equally many of each class to within one, every channel with mean 0 and variance 1 over them."""
-    images, labels = (torch.from_numpy(array) for array in _images_of(data))
-    shuffled = torch.randperm(len(labels), generator=generator("perturbed_dcnn", "images", seed))
-    turn = (torch.nn.functional.one_hot(labels[shuffled]).cumsum(0) - 1)[torch.arange(len(labels)), labels[shuffled]]
-    taken = shuffled[(turn * 10 + labels[shuffled]).argsort()[:n]]  # the classes take turns
-    X = images[taken].double()
-    X = X - X.mean((0, 1, 2))
-    return X / X.square().mean((0, 1, 2)).sqrt(), labels[taken]
-
-
-def _images_of(data: str) -> tuple[_images.Images, _images.Labels]:
-    return _images.digits() if data == "digits" else _cifar10(os.environ.get("WIDTHLAW_DATA"))
-
-
-_cifar10 = lru_cache(maxsize=1)(_images.cifar10)
 
 
 def norm(x: Float[Tensor, " P"]) -> Float[Tensor, ""]:
