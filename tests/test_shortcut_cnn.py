@@ -261,3 +261,22 @@ def test_a_warm_up_saves_the_adversarial_output_layer():
     assert all(row["success"] for row in warm)
     slow = trained("shortcut_cnn", seeds(replace(cell, ratio=1.0), 20)).values()
     assert all(row["success"] for row in slow), "at a small ratio nothing need be saved"
+
+
+def test_what_is_measured_is_what_is_defined():
+    s = cnn.draw(CELL)
+    A = 1 + (math.pi - 1) * torch.eye(CELL.k, dtype=torch.float64)
+    a = torch.linalg.solve(A, s.a_star.sum() - s.a_star)  # with v = -v*: relu(v.Z) and relu(v*.Z) never meet, g = 0
+    misfit = (a @ a + 1) * (1 / 2 - 1 / (2 * math.pi)) + (a.sum() - s.a_star.sum()) ** 2 / (2 * math.pi)
+    expected = {
+        "angle": (s.v @ s.v_star).arccos(),
+        "alignment": s.a @ s.a_star,
+        "global_distance": torch.cat([s.a - s.a_star, s.v - s.v_star]).norm(),
+        "spurious_distance": torch.cat([s.a - a, s.v + s.v_star]).norm(),
+        "spurious_loss": (misfit + a @ s.a_star / math.pi) / 2,
+        "angle0": (s.v @ s.v_star).arccos(),
+        "eta_w": CELL.ratio * s.eta_a,
+    }
+    found = cnn.observe(s) | cnn.measure(s) | cnn.theory(s)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-14, msg=name)
