@@ -31,6 +31,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trainables import axis, claim, generator
+from trainables._best_linear import best_linear, linear_loss, sample_loss, slope
 
 VERSION = "1"
 SHAPE = ("n", "m", "d", "depth", "model")
@@ -255,16 +256,6 @@ def budget(s: State) -> Int[Tensor, ""]:
     return s.budget
 
 
-def sample_loss(h: Float[Tensor, " b"], y: Float[Tensor, " b"], logistic: Bool[Tensor, ""]) -> Float[Tensor, " b"]:
-    """l(h, y) of each sample."""
-    return torch.where(logistic, -torch.nn.functional.logsigmoid(y * h), (h - y).square() / 2)
-
-
-def slope(h: Float[Tensor, " b"], y: Float[Tensor, " b"], logistic: Bool[Tensor, ""]) -> Float[Tensor, " b"]:
-    """dl/dh of each sample."""
-    return torch.where(logistic, -y * torch.nn.functional.logsigmoid(-y * h).exp(), h - y)
-
-
 def rows_times(A: Float[Tensor, "b i"], B: Float[Tensor, "o i"]) -> Float[Tensor, "b o"]:
     """A B^T. A single row by a product and a sum: a matrix-vector kernel would depend on the pack's size."""
     return A @ B.mT if A.shape[0] > 1 else (A * B).sum(-1)[None]
@@ -305,7 +296,8 @@ def theta_gradient(
     """Gradient in theta, by the chain rule from the last layer down."""
     below = [math.sqrt(X.shape[1]) * X, *layers[:-1]]
     delta = g[:, None] * readout(s) / math.sqrt(s.first.shape[0])
-    weights, biases = [], []
+    weights: list[Tensor] = []
+    biases: list[Tensor] = []
     for level in reversed(range(len(layers))):
         delta = delta * (1 - layers[level].square())
         weights.insert(0, delta.mT @ below[level])
@@ -347,54 +339,3 @@ def origin_curvature(s: State, top: Float[Tensor, "n m"]) -> tuple[Float[Tensor,
 def regret(s: State) -> Float[Tensor, ""]:
     """Left side of eq. (7), over the samples seen."""
     return s.paid / s.k.clamp(min=1) - s.floor
-
-
-def linear_loss(
-    X: Float[Tensor, "n d"], y: Float[Tensor, " n"], logistic: Bool[Tensor, ""], u: Float[Tensor, " d"]
-) -> Float[Tensor, ""]:
-    """F_lin(u)."""
-    return sample_loss(X @ u, y, logistic).mean()
-
-
-def best_linear(
-    X: Float[Tensor, "n d"], y: Float[Tensor, " n"], logistic: Bool[Tensor, ""], radius: float = math.inf
-) -> Float[Tensor, " d"]:
-    """Minimiser of F_lin in the ball: where that of F_lin itself lies outside, the one of F_lin + mu |u|^2 / 2 with
-    the mu that puts it on the sphere, by bisection of log mu."""
-    if radius == math.inf:
-        return newton(X, y, logistic, 0.0)
-    low, high = 1e-12, 1e12
-    u = newton(X, y, logistic, low)
-    if u.norm() <= radius:
-        return u
-    for _ in range(80):
-        middle = math.sqrt(low * high)
-        u = newton(X, y, logistic, middle)
-        low, high = (middle, high) if u.norm() > radius else (low, middle)
-    return u
-
-
-def newton(
-    X: Float[Tensor, "n d"], y: Float[Tensor, " n"], logistic: Bool[Tensor, ""], mu: float
-) -> Float[Tensor, " d"]:
-    """Minimiser of F_lin + mu |u|^2 / 2 by Newton's method with halved steps; one step where the loss is square."""
-
-    def objective(u: Float[Tensor, " d"]) -> Float[Tensor, ""]:
-        return linear_loss(X, y, logistic, u) + mu * u.square().sum() / 2
-
-    n, d = X.shape
-    u, eye = torch.zeros(d, dtype=X.dtype), torch.eye(d, dtype=X.dtype)
-    for _ in range(100):
-        h = X @ u
-        slopes = slope(h, y, logistic)
-        curvature = torch.where(logistic, slopes.abs() * (1 - slopes.abs()), 1.0)
-        down = torch.linalg.solve(X.T @ (curvature[:, None] * X) / n + mu * eye, -(X.T @ slopes / n + mu * u))
-        t = 1.0
-        while objective(u + t * down) > objective(u) and t > 1e-10:
-            t /= 2
-        if t <= 1e-10 or down.norm() <= 1e-12 * (1 + u.norm()):
-            return u
-        u = u + t * down
-        if u.norm() > 1e4:
-            raise ValueError("a linear predictor separates the classes: no finite minimum; take more samples or noise")
-    return u
