@@ -10,20 +10,18 @@ Liao, Poggio 2017, Theory II: landscape of the empirical risk in deep learning, 
     (6)  W_l <- W_l + c mean|W_l| N(0, 1)         every layer l, all its entries: the perturbation
     (7)  W <- W - eta grad L                      full batch, `retrain_steps` steps: the retrained copy
     (8)  null dimension = P - rank J,             J = df/dW, 10 n equations in P unknowns, at the solution's copy
-         >= P - 10 n                              (linear algebra at a point; Bezout for the set of solutions)
+                      >= P - 10 n             (linear algebra at a point; Bezout for the set of solutions)
 
 Channels m, 2m (and 2m again for 32 x 32 images), dense width 4m. With m = 32 on CIFAR-10 P = 188,810, the paper's
 number [recalled; the layer list is inferred from it]. The activation s is a ReLU, or the polynomial nearest to it in
 mean square under N(0, 1) among those of degree 2: 1/sqrt(2 pi) + z/2 + (z^2 - 1)/(2 sqrt(2 pi)).
 
-Differences from the paper: few images (n) of scikit-learn's digits, or of CIFAR-10; the error is always taken with the
-batch statistics of all n images, no running average; the polynomial has degree 2 (the paper's is higher [recalled]);
-biases count as entries of their layer's matrix. `branch_from` "fresh" is the control: new initial weights instead of
-(6), so that the copy lies in another basin. The random direction of (6) is the same at every c.
+Differences from the paper: few images (n), of scikit-learn's digits or CIFAR-10; the error is always taken with the
+batch statistics of all n; the polynomial has degree 2 (the paper's is higher [recalled]); biases are entries of their
+layer's matrix. `branch_from` "fresh" is the control, a copy in another basin; the direction in (6) is that of every c.
 
-Stages: train (5), perturb (6) in one step, retrain (7), done. `sketch` is made for multidimensional scaling: a linear
-image of each layer's weights, the same map in every training, whose inner products are unbiased, with standard
-deviation of the cosine of at most sqrt(2 / `sketch_size`) for a layer.
+Stages: train (5), perturb (6) in one step, retrain (7), done. `sketch`, for multidimensional scaling: a linear image of
+each layer's weights; inner products are unbiased, a layer's cosine to within about sqrt(2 / `sketch_size`).
 """
 
 import math
@@ -48,9 +46,7 @@ class Cell:
     n: int = axis("training images", "images", 64, positive=True)
     noise: float = axis("perturbation c, in units of the mean |W| of each layer, eq. (6)", "mean|W|", 0.01)
     branch: int = axis("which perturbation, or which fresh start, of the same solution", "1", 1)
-    branch_from: Literal["solution", "fresh"] = axis(
-        "what is retrained: the perturbed solution, or new initial weights", "1", "solution"
-    )
+    branch_from: Literal["solution", "fresh"] = axis("the perturbed solution, or new initial weights", "1", "solution")
     activation: Literal["relu", "polynomial"] = axis("activation s", "1", "relu")
     init_scale: float = axis("standard deviation of initial weights over sqrt(2 / inputs)", "1", 1.0, positive=True)
     step_size: float = axis("step size eta", "1", 0.2, positive=True)
@@ -66,10 +62,7 @@ class Cell:
     seed: int = axis("seed of the initial weights, mini-batches and perturbations", "1", 0)
 
 
-SMALL = Cell(
-    3, 10, noise=0.5, step_size=0.5, tolerance=9.0, max_steps=20, retrain_steps=3, jacobian_images=0, sketch_size=4
-)
-
+SMALL = Cell(3, 10, 0.5, step_size=0.5, tolerance=9.0, max_steps=20, retrain_steps=3, jacobian_images=0, sketch_size=4)
 CRITERION = "training error 0 at the end of the retraining"
 
 COLUMNS = {
@@ -85,7 +78,7 @@ COLUMNS = {
     "recovery_steps": ("retraining steps until the error is 0; `retrain_steps` where it never is", "steps"),
     "distance": ("|W_end - W_solution| / |W_solution|", "1"),
     "cosine": ("cosine between W_end and W_solution, all layers flattened", "1"),
-    "barrier_loss": ("largest loss on the segment from W_solution to W_end, less the larger end's", "nats"),
+    "barrier_loss": ("largest loss on the segment from W_solution to W_end (at tenths), less the larger end's", "nats"),
     "barrier_error": ("largest error on the segment from W_solution to W_end, less the larger end's", "1"),
     "rank": ("numerical rank of J, eq. (8), at W_end: singular values above max(shape) eps sigma_max", "1"),
     "null_dimension": ("P - rank J", "1"),
@@ -110,8 +103,8 @@ CLAIMS = (
         "zero-error solutions are degenerate",
         "the zero-error solutions have dimension ≥ P − equations (Bezout), and dim ker J ≥ P − equations",
         (*_LIAO, "degeneracy by Bezout's theorem"), "abstract", "inequality", "n", metric="null_floor",
-        bound="null_dimension",
-        constant=1.0, hypotheses=("dim ker J ≥ P − equations is linear algebra, true anywhere",),
+        bound="null_dimension", constant=1.0,
+        hypotheses=("dim ker J ≥ P − equations is linear algebra, true anywhere",),
     ),
     claim(
         "a large perturbation leaves the basin",
@@ -157,44 +150,37 @@ class State(NamedTuple):
 
 def check(cell: Cell) -> None:
     """ValueError or OSError when the images of this cell are not there, or too few."""
-    _, labels = _images.of(cell.data)
-    if cell.n > len(labels):
-        raise ValueError(f"n = {cell.n}, but {cell.data} has {len(labels)} training images")
+    if cell.n > (most := len(_images.of(cell.data)[1])):
+        raise ValueError(f"n = {cell.n}, but {cell.data} has {most} training images")
 
 
 def draw(cell: Cell) -> State:
     check(cell)
     dtype = getattr(torch, cell.dtype)
     images, labels = _images.chosen(cell.data, cell.n, cell.data_seed)
-    patches = _images.neighbourhoods(images)
     layers = architecture(images.shape[1], images.shape[3], cell.m)
     shape = ("perturbed_dcnn", cell.m, cell.n, cell.data, cell.seed)
     trunk, branch = generator(*shape), generator(*shape, "branch", cell.branch)
     w, mini_batches = initial(layers, cell.init_scale, trunk), key(trunk)
-    direction = torch.randn(len(w), generator=branch, dtype=torch.float64)
-    fresh = initial(layers, cell.init_scale, branch)
-    targets = torch.eye(10, dtype=torch.float64)[labels]
-    kick = fresh if cell.branch_from == "fresh" else direction
-    empty = (cell.m, min(cell.jacobian_images, cell.n), cell.sketch_size, 1 if cell.activation == "relu" else 2, 0)
-    sizes = torch.zeros(empty, dtype=torch.float64)
+    fresh = cell.branch_from == "fresh"
+    kick = initial(layers, cell.init_scale, branch) if fresh else torch.randn(w.shape, generator=branch, dtype=w.dtype)
+    sizes = torch.zeros(cell.m, min(cell.jacobian_images, cell.n), cell.sketch_size, 1 + (cell.activation != "relu"), 0)
     real = [torch.tensor(x, dtype=torch.float64) for x in (cell.noise, cell.step_size, cell.tolerance, 0, 0, 0, 0, 0)]
     whole = torch.tensor([min(cell.batch, cell.n), cell.max_steps, cell.retrain_steps, TRAIN, 0, 0, -1])
-    tensors = [x.to(dtype) for x in (patches, targets, w, w, kick, sizes)]
-    numbers = [torch.tensor(cell.branch_from == "fresh"), *(x.to(dtype) for x in real), mini_batches, *whole]
-    s = State(*(tensors + numbers))
-    loss, error = evaluate(s, s.w)
+    tensors = [x.to(dtype) for x in (_images.neighbourhoods(images), torch.eye(10)[labels], w, w, kick, sizes)]
+    s = State(*[*tensors, torch.tensor(fresh), *(x.to(dtype) for x in real), mini_batches, *whole])
+    loss, error = evaluate(s, s.w, torch.ones(cell.n, dtype=dtype))
     return s._replace(loss=loss, error=error)
 
 
 def step(s: State) -> State:
     """One step of the stage that the training is in; nothing once it is done."""
-    n = s.targets.shape[0]
-    u = uniform(s.key, s.steps, n)
-    size = torch.where(s.stage == TRAIN, s.batch, n)
+    u = uniform(s.key, s.steps, s.targets.shape[0])
+    size = torch.where(s.stage == TRAIN, s.batch, len(u))
     sample = (u <= u.sort().values.gather(0, (size - 1)[None])).to(s.w.dtype)  # its `size` smallest numbers
-    gradient = torch.func.grad(lambda w: cross_entropy(outputs(s, w, sample), s.targets, sample))(s.w)
+    gradient = torch.func.grad(lambda w: evaluate(s, w, sample)[0])(s.w)
     w = torch.where(s.stage == PERTURB, perturbed(s), torch.where(s.stage == DONE, s.w, s.w - s.eta * gradient))
-    loss, error = evaluate(s, w)
+    loss, error = evaluate(s, w, torch.ones_like(sample))
 
     training, perturbing, retraining = (s.stage == stage for stage in (TRAIN, PERTURB, RETRAIN))
     steps, retrained = s.steps + training, s.retrained + retraining
@@ -216,21 +202,14 @@ def step(s: State) -> State:
 
 
 def observe(s: State) -> dict[str, Tensor]:
-    return {
-        "loss": s.loss,
-        "error": s.error,
-        "stage": s.stage.to(s.w.dtype),
-        "sketch": _sketch.sketch(matrices(s, s.w), s.sizes.shape[2]),
-    }
+    weights = _sketch.sketch(matrices(s, s.w), s.sizes.shape[2])
+    return {"loss": s.loss, "error": s.error, "stage": s.stage.to(s.w.dtype), "sketch": weights}
 
 
 def measure(s: State) -> dict[str, Float[Tensor, ""]]:
     copy, solution = s.w.double(), s.w_solution.double()
-    ends, between = [evaluate(s, w) for w in (s.w_solution, s.w)], []
-    for i in range(1, 10):
-        between.append(evaluate(s, s.w_solution + i / 10 * (s.w - s.w_solution)))
-    highest = [torch.stack([x[j] for x in (*ends, *between)]).max() for j in (0, 1)]
-    rank = jacobian_rank(s)
+    along = [s.w_solution, *(s.w_solution + i / 10 * (s.w - s.w_solution) for i in range(1, 10)), s.w]
+    losses, errors = zip(*(evaluate(s, w, torch.ones_like(s.targets[:, 0])) for w in along), strict=True)
     return {
         "steps_to_zero": s.steps.double(),
         "loss_after": s.loss_after,
@@ -238,19 +217,19 @@ def measure(s: State) -> dict[str, Float[Tensor, ""]]:
         "error_most": s.error_most,
         "error_end": torch.where(s.retrained > 0, s.error, 1.0),
         "recovery_steps": torch.where(s.recovered < 0, s.retrain_steps, s.recovered).double(),
-        "distance": norm(copy - solution) / norm(solution),
-        "cosine": (copy * solution).sum() / (norm(copy) * norm(solution)),
-        "barrier_loss": highest[0] - torch.maximum(ends[0][0], ends[1][0]),
-        "barrier_error": highest[1] - torch.maximum(ends[0][1], ends[1][1]),
-        "rank": rank,
+        "distance": ((copy - solution).square().sum() / solution.square().sum()).sqrt(),
+        "cosine": (copy * solution).sum() / (copy.square().sum() * solution.square().sum()).sqrt(),
+        "barrier_loss": torch.stack(losses).max() - torch.maximum(losses[0], losses[-1]),
+        "barrier_error": torch.stack(errors).max() - torch.maximum(errors[0], errors[-1]),
+        "rank": (rank := jacobian_rank(s)),
         "null_dimension": s.w.shape[0] - rank,
     }
 
 
 def theory(s: State) -> dict[str, Float[Tensor, ""]]:
     one, P, equations = torch.ones_like(s.loss), s.w.shape[0], 10 * s.sizes.shape[1]
-    floor = max(P - equations, 0)
-    return {"parameters": one * P, "equations": one * equations, "null_floor": one * floor, "paper_success": one}
+    numbers = {"parameters": P, "equations": equations, "null_floor": max(P - equations, 0), "paper_success": 1}
+    return {name: one * number for name, number in numbers.items()}
 
 
 def solved(s: State) -> Bool[Tensor, ""]:
@@ -264,9 +243,8 @@ def budget(s: State) -> Int[Tensor, ""]:
 def architecture(side: int, channels: int, m: int) -> list[tuple[int, int]]:
     """(inputs + 1, outputs) of each layer: two convolutions for images of side 8, three for 32; two dense layers."""
     filters = [channels, m, 2 * m] if side <= 8 else [channels, m, 2 * m, 2 * m]
-    last = side // 2 ** (len(filters) - 1)
-    sizes = [(9 * a + 1, b) for a, b in pairwise(filters)]
-    return [*sizes, (last * last * filters[-1] + 1, 4 * m), (4 * m + 1, 10)]
+    positions = (side // 2 ** (len(filters) - 1)) ** 2
+    return [*((9 * a + 1, b) for a, b in pairwise(filters)), (positions * filters[-1] + 1, 4 * m), (4 * m + 1, 10)]
 
 
 def matrices(s: State, w: Float[Tensor, " P"]) -> list[Float[Tensor, "a b"]]:
@@ -300,33 +278,23 @@ def outputs(s: State, w: Float[Tensor, " P"], sample: Float[Tensor, " n"]) -> Fl
         z = (h.reshape(n * side * side, -1) @ W[:-1]).reshape(n, side * side, -1)  # the norm takes any bias away
         z = z - (z * share).sum((0, 1)) / (side * side)
         z = z * (1 / ((z * z * share).sum((0, 1)) / (side * side) + 1e-5).sqrt())
-        h = z.clamp(min=0) if relu else (z * z + 1) / (2 * math.sqrt(2 * math.pi)) + z / 2
-        h = h.reshape(n, side, side, -1)
+        z = z.clamp(min=0) if relu else (z * z + 1) / (2 * math.sqrt(2 * math.pi)) + z / 2
+        h = z.reshape(n, side, side, -1)
     return h.flatten(1) @ last[:-1] + last[-1]
 
 
-def cross_entropy(f: Float[Tensor, "n 10"], targets: Float[Tensor, "n 10"], sample: Float[Tensor, " n"]) -> Tensor:
-    """Eq. (4) over the images that ``sample`` marks with 1."""
-    return -(f.log_softmax(-1) * targets * sample[:, None]).sum() / sample.sum()
-
-
-def evaluate(s: State, w: Float[Tensor, " P"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Loss and error on all n images."""
-    everything = torch.ones_like(s.targets[:, 0])
-    f = outputs(s, w, everything)
-    wrong = f.argmax(-1) != s.targets.argmax(-1)
-    return cross_entropy(f, s.targets, everything), wrong.to(w.dtype).mean()
+def evaluate(s: State, w: Float[Tensor, " P"], sample: Float[Tensor, " n"]) -> tuple[Tensor, Tensor]:
+    """Loss, eq. (4), and error over the images that ``sample`` marks with 1."""
+    f, share = outputs(s, w, sample), sample / sample.sum()
+    wrong = (f.argmax(-1) != s.targets.argmax(-1)).to(w.dtype)
+    return -(f.log_softmax(-1) * s.targets * share[:, None]).sum(), (wrong * share).sum()
 
 
 def jacobian_rank(s: State) -> Float[Tensor, ""]:
     """Rank of J, eq. (8), in float64 whatever the training's precision."""
-    q, everything = s.sizes.shape[1], torch.ones_like(s.targets[:, 0]).double()
-    if not q:
+    everything = torch.ones_like(s.targets[:, 0]).double()
+    if not (q := s.sizes.shape[1]):
         return torch.zeros_like(s.loss).double()
     J = torch.func.jacrev(lambda w: outputs(s, w, everything)[:q].flatten(), chunk_size=10)(s.w.double())
     sigma = torch.linalg.svdvals(J)
     return (sigma > max(J.shape) * torch.finfo(J.dtype).eps * sigma.max()).sum().double()
-
-
-def norm(x: Float[Tensor, " P"]) -> Float[Tensor, ""]:
-    return x.square().sum().sqrt()
