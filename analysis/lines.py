@@ -98,9 +98,9 @@ def scale(axes: Axes, shown: Sequence[Series], metric: str) -> None:
 
 def training_figure(found: Study, name: str) -> Figure | None:
     """A curve along the training: a column per value of ``by``, a line (median, quartiles) per value of ``over``."""
-    parts = [(title, list(by(found.plan, rows))) for title, rows in panelled(found.plan, found.frame)][:4]
-    if f"curve_{name}" not in found.frame or not parts:
+    if f"curve_{name}" not in found.frame:
         return None
+    parts = [(title, list(by(found.plan, rows))) for title, rows in panelled(found.plan, found.frame)][:4]
     columns, over = max(len(shown) for _, shown in parts), found.plan["over"]
     values = found.plan["axes"][over]
     colours = mpl.colormaps["cividis"](np.linspace(0.05, 0.9, len(values)))

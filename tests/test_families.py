@@ -74,7 +74,7 @@ def test_claims_speak_of_axes_and_columns(family, module):
     numbers = set(module.COLUMNS) | {"success", "steps"}
     plan = json.loads(json.dumps({"family": family, "claims": module.CLAIMS}))
     for one in theory.claims(plan):
-        assert {one.over, one.critical or "m", *one.where} <= axes | {"eta", one.critical}, one.name
+        assert {one.over, one.critical or one.over, *one.where} <= axes | {"eta", one.critical}, one.name
         assert {name for name in (one.metric, one.bound, one.needed) if name} <= numbers, one.name
         assert one.direction in typing.get_args(theory.Direction) and one.tag in typing.get_args(theory.Tag)
         assert one.order is None or one.order[0] in axes

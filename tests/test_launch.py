@@ -12,7 +12,8 @@ from infra import launch, pack, plan, records
 from infra.launch import Sweep
 from trainables import random_features
 
-SWEEP = Sweep("width_vs_n", "a claim", "m", "n", {"random_features": {"n": "4", "m": "3,4", "d": "3"}}, seeds=2)
+GRID = {"random_features": {"n": "4", "m": "3,4", "d": "3"}}
+SWEEP = Sweep(name="width_vs_n", claim="a claim", critical="m", over="n", axes=GRID, seeds=2)
 
 
 def answer(capsys, *arguments):

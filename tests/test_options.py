@@ -186,3 +186,13 @@ def test_mlflow_is_where_the_option_then_the_environment_say(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://b:2")
     assert options.tracking_uri(silent.tracking_uri, "here") == "http://b:2"
     assert options.tracking_uri(given.tracking_uri, "here") == "http://a:1"
+
+
+def test_a_preset_is_laid_over_the_default_grid():
+    sweep = dataclasses.replace(SWEEP, presets={"small": {"two_layer_relu": {"n": "4", "d": "3"}}})
+    request = options.parse(sweep, ["--preset", "small", "--d", "2"])
+    assert request.axes["n"] == [4] and request.axes["m"] == [4, 8, 16] and request.axes["d"] == [2]
+    with pytest.raises(PlanError, match="no preset 'large' for two_layer_relu; known: small"):
+        options.parse(sweep, ["--preset", "large"])
+    with pytest.raises(PlanError, match="no preset 'small' for random_features; known: none"):
+        options.parse(sweep, ["--family", "random_features", "--preset=small"])

@@ -254,6 +254,19 @@ def test_the_end_of_a_sweep_writes_laws_and_page_of_all_plans(tmp_path):
     assert len(planted.laws(tmp_path)) == 2, "what cannot be read is written anew"
 
 
+def test_a_sweep_without_a_threshold_or_without_rows_ends_in_a_page_too(tmp_path):
+    plain = {"critical": None, "over": "m", "by": "n", "metrics": ["flips"], "curves": ["loss"]}
+    planted.plan(tmp_path, **plain)
+    empty = report.conclude(str(tmp_path), "a" * 20)
+    assert "0 trainings: none" in empty.text and not empty.files
+    planted.write(tmp_path, FULL)
+    summary = report.conclude(str(tmp_path), "a" * 20)
+    assert "share [95% interval]" in summary.text and "n = 16" in summary.text
+    names = {Path(name).stem.split("-", 2)[2] for name in summary.files}
+    assert names == {"metric-success", "metric-flips", "curve-loss"}
+    assert "laws" not in planted.laws(tmp_path)[0] and planted.laws(tmp_path)[0]["groups"] == {}
+
+
 def test_the_command_prints_the_page_or_one_line(tmp_path, capsys):
     planted.plan(tmp_path)
     planted.write(tmp_path, FULL[:40])
