@@ -24,13 +24,13 @@ SWEEP = Sweep(
     curves=("loss", "error"),
     axes={
         "perturbed_dcnn": {
-            "noise": "0.1",
+            "noise": "0.1,1",
             "branch": "1,2,3,4",
             "branch_from": "solution,fresh",
             "jacobian_images": "64",
         }
     },
-    seeds=6,
+    seeds=5,
 )
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ retrained from it [derived].
 
     python sweeps/perturbation_noise.py
     python sweeps/perturbation_noise.py --branch_from fresh --noise 0.1        # the control: trained from new weights
-    python sweeps/perturbation_noise.py --preset cifar10 --data-dir DIR        # the paper's layers on CIFAR-10's files
+    python sweeps/perturbation_noise.py --preset cifar10 --data-dir DIR        # the paper's layers; for a GPU
 """
 
 import sys
