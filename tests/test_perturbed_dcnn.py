@@ -16,7 +16,7 @@ from training import assert_same_bits, seeds, trained
 from trainables import _images, _sketch
 from trainables import perturbed_dcnn as dcnn
 
-CELL = replace(dcnn.SMALL, dtype="float64", max_steps=60)
+CELL = replace(dcnn.SMALL, dtype="float64", max_steps=200, tolerance=0.3)
 
 
 def stepped(state, stage):
@@ -156,7 +156,7 @@ def test_branches_share_the_trunk_and_noise_shares_the_direction():
 
 
 def test_what_is_measured_is_what_is_defined():
-    cell = replace(CELL, noise=2.0, retrain_steps=8, jacobian_images=2)
+    cell = replace(CELL, noise=2.0, retrain_steps=40, jacobian_images=2)
     state, errors, losses = stepped(dcnn.draw(cell), dcnn.PERTURB), [], []
     while state.stage < dcnn.DONE:
         state = dcnn.step(state)
@@ -172,13 +172,13 @@ def test_what_is_measured_is_what_is_defined():
 
     path = [evaluated(state.w_solution + a / 10 * (state.w - state.w_solution)) for a in range(11)]
     J = torch.autograd.functional.jacobian(lambda w: reference(cell, w, images, everything)[:2].flatten(), state.w)
-    assert errors[0] > 0, "nothing to recover from: the test would say little"
+    assert errors[0] > 0 and 0.0 in errors, "nothing to recover from: the test would say little"
     expected = {
         "loss_after": losses[0],
         "error_after": errors[0],
         "error_most": max(errors),
         "error_end": errors[-1],
-        "recovery_steps": errors.index(0.0) if 0.0 in errors else cell.retrain_steps,
+        "recovery_steps": errors.index(0.0),
         "distance": (state.w - state.w_solution).norm() / state.w_solution.norm(),
         "cosine": torch.cosine_similarity(state.w, state.w_solution, 0),
         "barrier_loss": max(p[0] for p in path) - max(path[0][0], path[-1][0]),
@@ -202,8 +202,8 @@ def test_solutions_have_many_flat_directions():
     assert found["rank"] <= found["equations"] == 100
     assert found["null_dimension"] >= found["null_floor"]
     # a bias under a norm changes nothing: 1 + 2 + 4 units; their weights' scales do, through the 1e-5 in eq. (2)
-    narrow = stepped(dcnn.draw(replace(CELL, m=1, jacobian_images=CELL.n, step_size=0.2, max_steps=400)), dcnn.PERTURB)
-    assert dcnn.measure(narrow)["null_dimension"] >= 7
+    narrow = dcnn.draw(replace(CELL, m=1, n=20, jacobian_images=20))
+    assert len(narrow.w) == 116 and dcnn.jacobian_rank(narrow) <= 116 - 7
 
 
 def test_a_small_perturbation_is_flat_and_a_large_one_leaves_the_basin():
