@@ -27,7 +27,7 @@ SWEEP = Sweep(
             "data": "linear,xor",
             "loss_function": "square,logistic",
             "depth": "1,3",
-            "budget": "4000",
+            "n": "64",
         }
     },
     presets={
@@ -38,7 +38,7 @@ SWEEP = Sweep(
                 "data": "linear,teacher,xor",
                 "depth": "1,2,4",
                 "m": "4,16,64",
-                "budget": "4000",
+                "n": "64",
             }
         }
     },

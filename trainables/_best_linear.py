@@ -63,6 +63,6 @@ def newton(
         if t <= 1e-8 or down.norm() <= 1e-10 * (1 + u.norm()):
             break
         u = u + t * down
-        if mu == 0 and u.norm() > 1e4:
+        if mu == 0 and logistic and (y * (X @ u) > 0).all():
             raise ValueError("a linear predictor separates the classes: no best one; take more samples or noise")
     return u, H

@@ -48,7 +48,7 @@ class Cell:
     data: Literal["linear", "teacher", "xor"] = axis(
         "score of an input: linear, a network of 4 tanh units, or sign(x_1 x_2)", "1", "linear"
     )
-    noise: float = axis("N(0, noise^2) added to the score; y is the sum (square) or its sign (logistic)", "|y|", 1.0)
+    noise: float = axis("N(0, noise^2) added to the score; y is the sum (square) or its sign (logistic)", "|y|", 2.0)
     init_scale: float = axis("entries start N(0, init_scale^2 / fan-in), those of w N(0, init_scale^2)", "1", 0.3)
     step_size: float = axis(
         "gradient descent: eta in units of 1 / (l'' (1 + |V|^2) (1 + |w|^2 + |w*|^2)); tweaked: of b / (L sqrt(T))",
