@@ -16,7 +16,7 @@ from training import assert_same_bits, seeds, trained
 from trainables import _images, _sketch
 from trainables import perturbed_dcnn as dcnn
 
-CELL = replace(dcnn.SMALL, dtype="float64", max_steps=200, tolerance=0.3)
+CELL = replace(dcnn.SMALL, dtype="float64", max_steps=200, tolerance=0.02)
 
 
 def stepped(state, stage):
