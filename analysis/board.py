@@ -91,7 +91,7 @@ def thresholds(claim: Claim, found: Study) -> Iterator[Held]:
     """The threshold law of each group against the claim's exponent."""
     for group in found.groups:
         for verdict in group.verdicts:
-            if verdict.claim is claim:
+            if verdict.claim == claim:
                 predicted = f"{claim.critical}* ~ {claim.over}^{claim.exponent:g}"
                 yield Held(claim, verdict, group.title, predicted, group.law)
 

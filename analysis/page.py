@@ -78,6 +78,7 @@ def render(title: str, sections: Sequence[Section], folder: Mapping[str, Any]) -
     )  # fmt: skip
     templates.filters |= {
         "powers": powers,
+        "code": lambda text: Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text)))),
         "number": number,
         "ends": ends,
         "measured": measured,

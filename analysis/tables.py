@@ -75,7 +75,8 @@ def thresholds(found: Study) -> str:
         ]
         lines += [r"\midrule", rf"\multicolumn{{4}}{{l}}{{{law(group, over, critical)}}} \\"]
     head = rf"{escaped(over)} & {escaped(critical)}$^*$ & 95\% interval & trainings \\"
-    caption = f"Critical {critical} at which {plan['level']:.0%} of the trainings fit ({plan['criterion']})."
+    criterion = plan["criterion"].replace("`", "")
+    caption = f"Critical {critical} at which {plan['level']:.0%} of the trainings fit ({criterion})."
     return table(found, "rrlr", head, lines, caption, "thresholds")
 
 

@@ -18,7 +18,7 @@ def in_words(out: str, found: Study, held: Board, files: Sequence[str]) -> str:
     plan = found.plan
     critical = plan["critical"]
     stands = f" {critical}*: {plan['level']:.0%} of them do." if critical else ""
-    lines = ["", f"{plan['claim']}", f"A training fits: {plan['criterion']}.{stands}"]
+    lines = ["", f"{plan['claim']}", f"A training fits: {plan['criterion'].replace('`', '')}.{stands}"]
     for group in found.groups:
         lines += ["", *of_group(group, plan["over"], critical)]
     for metric in shown(plan, found.frame)[:TABLES]:
@@ -83,8 +83,8 @@ def of_panel(panel: Panel, over: str, metric: str) -> list[str]:
 
 def verdicts(found: Study, held: Board) -> list[str]:
     """The other claims that the rows answer, one a line; those of the laws above stand there."""
-    told = {id(group.panel.claim) for group in found.groups if group.panel.claim}
-    rest = [one for one in held.held if one.law is None or id(one.claim) not in told]
+    told = [group.panel.claim for group in found.groups]
+    rest = [one for one in held.held if one.law is None or one.claim not in told]
     if not rest:
         return []
     width = max(len(one.claim.name) for one in rest)

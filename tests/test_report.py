@@ -11,6 +11,7 @@ import pytest
 
 from analysis import figures, plots, report, tables
 from analysis.board import board
+from analysis.law import ThresholdLaw
 from analysis.powerlaws import fit_power_law
 from analysis.study import study
 from analysis.thresholds import fit_threshold, tally
@@ -265,6 +266,13 @@ def test_a_sweep_without_a_threshold_or_without_rows_ends_in_a_page_too(tmp_path
     names = {Path(name).stem.split("-", 2)[2] for name in summary.files}
     assert names == {"metric-success", "metric-flips", "curve-loss"}
     assert "laws" not in planted.laws(tmp_path)[0] and planted.laws(tmp_path)[0]["groups"] == {}
+
+
+def test_the_board_holds_the_threshold_law_against_the_width_of_the_theorem(known):
+    out, *_ = known
+    held = board(study(str(out), records.read_plans(str(out))[0])).held
+    (width,) = [one for one in held if one.claim.name == "sufficient width"]
+    assert isinstance(width.law, ThresholdLaw) and width.verdict.kind == "loose"
 
 
 def test_the_command_prints_the_page_or_one_line(tmp_path, capsys):
