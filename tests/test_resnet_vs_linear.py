@@ -182,7 +182,7 @@ def test_the_best_linear_predictor_in_a_ball_is_that_of_a_general_optimiser(loss
         found = minimize(F, 0.1 * np.ones(CELL.d), constraints=ball, method="SLSQP", options={"ftol": 1e-13})
         assert F(u) == pytest.approx(found.fun, abs=1e-8) and float(u.norm()) <= radius * (1 + 1e-12)
         free = best.best_linear(s.X, s.y, s.logistic)
-        assert float(u.norm()) == pytest.approx(min(radius, float(free.norm())), rel=1e-8)
+        assert float(u.norm()) == pytest.approx(min(radius, float(free.norm())), rel=1e-6)  # inside: mu = 1e-9 left
 
 
 def test_separable_classes_have_no_best_predictor_but_one_in_the_ball():

@@ -125,7 +125,8 @@ CLAIMS = (
         "regret rate",
         "average loss ≤ min over ‖u‖ ≤ b of F_lin(u) + O(1/√T)",
         (*_SHAMIR, "abstract"), "abstract", "rate", "n", metric="regret", exponent=-0.5,
-        hypotheses=("an upper bound: a faster fall is within it",), where={"model": "tweaked"},
+        hypotheses=("an upper bound: a faster fall is within it",
+        "T past the start-up: ηT far above 1/λ_min(E xxᵀ)"), where={"model": "tweaked"},
     ),
 )
 # fmt: on
