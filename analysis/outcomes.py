@@ -55,6 +55,7 @@ class Tally:
     over_name: str = "n"
     critical_name: str = "m"
     second_name: str = "d"
+    merged: str = ""  # what became of cells too many to fit one by one; see merging.py
 
     @property
     def trainings(self) -> int:
@@ -72,7 +73,7 @@ class Tally:
         return Tally(
             self.over[keep], self.critical[keep], self.successes[keep], self.trials[keep],
             second, shared, self.dropped, self.repeated,
-            self.over_name, self.critical_name, self.second_name,
+            self.over_name, self.critical_name, self.second_name, self.merged,
         )  # fmt: skip
 
 
@@ -148,7 +149,10 @@ def tally_counts(
         count = frame[name].to_numpy()
         bad = known & ((count < 0) | ~np.isfinite(count) | (count != np.floor(count)))
         _refuse(bad, f"{'successes' if name == 'k' else 'trials'} must be a whole number >= 0", frame[name])
-    _refuse(known & (frame["k"] > frame["N"]).to_numpy(), "more successes than trials", frame["k"])
+    more = np.flatnonzero(known & (frame["k"] > frame["N"]).to_numpy())
+    if more.size:
+        k, trained = frame.loc[more[0], ["k", "N"]]
+        _fail(int(more[0]), f"more successes than trials: k = {k:g} of N = {trained:g}")
     dropped = int(frame["N"][~known].fillna(1.0).sum())
     kept = frame[known & (frame["N"] > 0).to_numpy()].copy()
     return _collect(kept, dropped, 0, second is not None, (critical_name, over_name, second_name))

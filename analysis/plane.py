@@ -17,6 +17,7 @@ from analysis.firth import CUTOFF, design_effect, firth, width_effect
 from analysis.forms import Family, aicc, fit_family, summaries
 from analysis.hierarchical import hierarchical
 from analysis.law import EVERYTHING, Interval, Threshold, exponential
+from analysis.merging import merged
 from analysis.outcomes import Array, Tally
 from analysis.points import thresholds
 from analysis.separation import Brackets, Groups, brackets, groups
@@ -73,6 +74,8 @@ def fit_plane(data: Tally, level: float = 0.5) -> PlaneLaw:
         raise ValueError(f"level must lie in (0, 1), got {level:g}")
     if data.second is None:
         raise ValueError("this tally has one axis: use fit_threshold")
+    data = merged(data)
+    assert data.second is not None
     where = groups(data)
     around = brackets(data, where.of, len(where))
     raw = np.column_stack([np.ones_like(data.over), np.log(data.critical), np.log(data.over), np.log(data.second)])

@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.firth import CUTOFF, JointFit, firth, joint_fit, width_effect
 from analysis.law import EVERYTHING, Curve, Interval, Threshold, ThresholdLaw
+from analysis.merging import merged
 from analysis.outcomes import Array, Tally
 from analysis.points import local_exponents, thresholds
 from analysis.separation import Brackets, Groups, brackets, corner_lines, groups, line_exponents
@@ -40,6 +41,7 @@ def survey(data: Tally, level: float) -> Setting:
         raise ValueError(f"level must lie in (0, 1), got {level:g}")
     if data.second is not None:
         raise ValueError("this tally has a second axis: use fit_plane, or select one value of it")
+    data = merged(data)
     where = groups(data)
     around = brackets(data, where.of, len(where))
     won, joint, slopes = float(data.successes.sum()), None, None
@@ -118,6 +120,8 @@ def remarks(data: Tally, points: tuple[Threshold, ...]) -> tuple[str, ...]:
         notes.append(f"{data.dropped} trainings without an outcome dropped")
     if data.repeated:
         notes.append(f"{data.repeated} repeated records counted once")
+    if data.merged:
+        notes.append(data.merged)
     if data.shared is not None:
         notes.append(f"seeds shared by several {data.critical_name}: clustered by ({data.over_name}, seed)")
     return tuple(notes)

@@ -3,9 +3,11 @@
     OMP_NUM_THREADS=1 python -m benchmarks.refit        # writes benchmarks/refit.md
 
 The two are interleaved, one fit each in turn, on the same planted trainings (p = 1.5, slope 4, 8 n, 16 widths each,
-seed 11). Statsmodels is given the single trainings, as its users do, and the counts per (n, m).
+seed 11; or no width twice, which the fits merge into at most 400 cells, analysis/merging.py; or neither n nor width
+twice). Statsmodels is given the single trainings, as its users do, and the counts per (n, m).
 """
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -21,10 +23,17 @@ ROUNDS = 9
 NS = np.array([16, 24, 40, 64, 112, 192, 320, 512])
 
 
-def planted(trainings: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+GRID, WIDTHS, BOTH = "8 n, 16 m each", "8 n, every m distinct", "every n and m distinct"
+
+
+def planted(trainings: int, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(11)
-    n = np.repeat(NS, trainings // len(NS))
-    m = np.round(2 * n**1.5 * 2.0 ** (rng.integers(-8, 8, n.size) / 2))
+    n = np.repeat(NS, trainings // len(NS)).astype(float)
+    if kind == BOTH:
+        n = np.exp(rng.uniform(np.log(16), np.log(512), n.size))
+    octaves = rng.integers(-8, 8, n.size) / 2 if kind == GRID else rng.uniform(-4, 4, n.size)
+    m = 2 * n**1.5 * 2.0**octaves
+    m = np.round(m) if kind == GRID else m
     return m, n, (rng.random(n.size) < 1 / (1 + (m / (2 * n**1.5)) ** -4.0)).astype(float)
 
 
@@ -49,9 +58,9 @@ def main() -> None:
         "Medians of interleaved rounds; ratio: to statsmodels on single trainings, with the spread over rounds.",
         "",
     ]
-    lines += ["| trainings | what | milliseconds | ratio (min to max) |", "|---|---|---|---|"]
-    for trainings in (2_000, 100_000):
-        m, n, success = planted(trainings)
+    lines += ["| trainings | data | what | milliseconds | ratio (min to max) |", "|---|---|---|---|---|"]
+    for trainings, kind in itertools.product((2_000, 100_000), (GRID, WIDTHS, BOTH)):
+        m, n, success = planted(trainings, kind)
         data = tally(m, n, success)
         tasks = {
             "statsmodels GLM, single trainings": lambda m=m, n=n, k=success: glm(m, n, k),
@@ -65,7 +74,7 @@ def main() -> None:
         for name, values in times.items():
             ratios = [value / other for value, other in zip(values, base, strict=True)]
             spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            lines.append(f"| {trainings:,} | {name} | {1000 * statistics.median(values):.1f} | {spread} |")
+            lines.append(f"| {trainings:,} | {kind} | {name} | {1000 * statistics.median(values):.1f} | {spread} |")
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

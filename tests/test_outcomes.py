@@ -100,7 +100,7 @@ def test_wrong_trainings_are_refused_by_row(arguments: tuple[list, ...], message
 @pytest.mark.parametrize(
     ("k", "trials", "message"),
     [
-        ([1, 5], [2, 4], "row 1: more successes than trials, got 5"),
+        ([1, 5], [2, 4], "row 1: more successes than trials: k = 5 of N = 4"),
         ([-1, 5], [2, 5], "row 0: successes must be a whole number >= 0, got -1"),
         ([1, 2], [2, 2.5], "row 1: trials must be a whole number >= 0, got 2.5"),
     ],
