@@ -13,11 +13,11 @@ demo: .venv/ready
 	$(BIN)/python sweeps/width_vs_n.py --out results/demo
 	$(BIN)/widthlaw report results/demo
 
-test: .venv/ready chromium
-	$(BIN)/python -m pytest
+test: .venv/ready chromium fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
+	$(BIN)/python -m pytest -m cluster
 
-fast: .venv/ready  ## the part that needs no cluster
-	$(BIN)/python -m pytest -m "not cluster"
+fast: .venv/ready chromium  ## the part that needs no cluster
+	$(BIN)/python -m pytest -m "not cluster" -n 2
 
 check: .venv/ready  ## format, lint, types, floors
 	$(BIN)/ruff format --check .

@@ -158,7 +158,7 @@ def inequality(claim: Claim, frame: pd.DataFrame) -> Held:
         predicted = f"{claim.metric}(k) ≤ {claim.bound}^k {claim.metric}(0)"
     else:
         value, limit = (frame[str(name)].to_numpy(dtype=float) for name in (claim.metric, claim.bound))
-        limit = (claim.constant or 1.0) * limit
+        limit = (1.0 if claim.constant is None else claim.constant) * limit
         predicted = f"{claim.metric} ≤ {'' if claim.constant in (None, 1) else f'{claim.constant:g} '}{claim.bound}"
     short = shortfall(claim, frame)
     verdict = against_bound(claim, value, limit, frame["cell_id"].tolist(), shortfall=short)

@@ -21,13 +21,14 @@ from analysis.study import Study
 from analysis.theory import Array
 
 COLUMN = "curve_sketch"
-MOMENTS = 500  # points on a map; scaling costs their square
+MOMENTS = 700  # points on a map; scaling costs their square
+SOLUTION = 1  # the last stage of a training before it branches off
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """One training: which seed it began from, what it is called in the legend, its vectors (K, V), and the index of
-    the moment from which it differs from its siblings (its branch point; K - 1 without one)."""
+    """One training: its seed, its name in the legend, its vectors (K, V), and the index of its solution, after which
+    it is perturbed and differs from its siblings (K - 1 without one)."""
 
     seed: int
     label: str
@@ -63,7 +64,8 @@ def map_figure(found: Study) -> Figure | None:
 
 
 def paths_of(found: Study) -> list[Path]:
-    """Every training with a sketch, thinned to MOMENTS points in all; the branch point is where ``stage`` leaves 0."""
+    """Every training with a sketch, thinned to MOMENTS points in all; the branch point is the last look before ``stage``
+    exceeds SOLUTION."""
     frame = found.frame[found.frame[COLUMN].notna()]
     axis = found.plan.get("by") or found.plan["over"]
     shown = [name for name, values in found.plan["axes"].items() if len(values) > 1 and name != "branch"]
@@ -71,7 +73,7 @@ def paths_of(found: Study) -> list[Path]:
     for _, row in frame.iterrows():
         vectors = np.stack([np.asarray(vector, dtype=float) for vector in row[COLUMN]])
         stage = np.asarray(row["curve_stage"], dtype=float) if "curve_stage" in frame else np.zeros(len(vectors))
-        branch = int(np.argmax(stage > 0)) if (stage > 0).any() else len(vectors) - 1
+        branch = int(np.flatnonzero(stage <= SOLUTION)[-1])
         keep = moments(len(vectors), branch, max(4, MOMENTS // len(frame)))
         paths.append(Path(int(row["seed"]), named(row, shown or [axis]), vectors[keep], int(np.sum(keep < branch))))
     return paths
@@ -116,7 +118,8 @@ def draw_map(axes: Axes, paths: list[Path], part: slice) -> None:
         start += len(path.vectors)
         colour = INK[seeds.index(path.seed) % len(INK)]
         axes.plot(*at[: path.branch + 1].T, color=colour, lw=1.6, alpha=0.8)
-        axes.plot(*at[path.branch :].T, color=colour, lw=0.8, alpha=0.7)
+        axes.plot(*at[path.branch : path.branch + 2].T, ":", color=colour, lw=0.8, alpha=0.8)
+        axes.plot(*at[path.branch + 1 :].T, color=colour, lw=0.9, alpha=0.8)
         axes.plot(*at[0], "o", mfc="white", color=colour, ms=5, zorder=3, label="initial weights")
         axes.plot(*at[path.branch], "*", color=colour, ms=9, mec="black", mew=0.5, zorder=5, label="solution")
         mark = MARKS[labels.index(path.label) % len(MARKS)]
