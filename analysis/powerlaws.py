@@ -8,7 +8,7 @@ What is done, in order (`logfits.py` and `logcurves.py` have the numerics):
   2. c = 0 and free c >= 0 are both fitted on log residuals; AICc chooses, and both are kept in `alternatives`.
   3. A 1/x correction and a law that breaks in two are fitted as rivals. Every one-exponent form that the data do not
      rule out widens the `envelope`, also a form that AICc finds too rich for so few points; a clear break makes the
-     status "broken": no single exponent describes these x.
+     status "broken": no single exponent describes these x, and the law is that of the last part (`breaks.py`).
   4. Repeated y at one x (seeds) give the pure error. Where the x means scatter more than it explains, the envelope
      is inflated by that factor, on the degrees of freedom of the means.
   5. The largest x is predicted from the others: a falsification check, never a selector.
@@ -25,34 +25,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.logcurves import Array, Points, loss, scaled
-from analysis.logfits import (
-    NAN_INTERVAL,
-    Fit,
-    Interval,
-    aicc,
-    band,
-    fit_break,
-    fit_form,
-    huber_clip,
-    residual_variance,
-)
+from analysis.breaks import BREAK_WINS, Break, excess, find_break, inflation
+from analysis.logcurves import Array, Points, residuals, scaled
+from analysis.logfits import NAN_INTERVAL, Fit, Interval, band, fit_form, huber_clip
+
+__all__ = ["Break", "Fit", "Holdout", "PowerLaw", "fit_power_law"]
 
 NAN = float("nan")
 RIVAL = 6.0  # dof x log(cost / best cost) up to here does not rule a form out (likelihood ratio above 1/20)
 ROUNDING = 1e-7  # root mean square log residual below which what is left is rounding (of a printed table, a float32)
+FAR = 5.0  # robust standard deviations beyond which a row is called an outlier
+ENOUGH = 12  # rows below which a robust standard deviation is too uncertain to call one
+IDLE = 1.25  # factor of y over all x, below which a slope that may be 0 is called no dependence
 BREAK = 0.25  # two slopes nearer than this are one exponent to every verdict
-BREAK_WINS = 4.0  # AICc lead of a break over every single exponent: < 5% false alarms (benchmarks/powerlaws.md)
-
-
-@dataclass(frozen=True)
-class Break:
-    """Two slopes, continuous at x = at: the alternative to a single exponent. aicc as in `Fit`."""
-
-    before: float
-    after: float
-    at: float
-    aicc: float
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,8 @@ class PowerLaw:
     """y = prefactor x^exponent + offset on `over_range` (units of x); prefactor and offset in the units of y.
 
     status: "ok" | "broken" | "not converged" | "no points" | "one x" | "two x: law untested" | "constant y".
-    Only "ok" is an answer. The last four leave every number NaN; "broken" and "not converged" keep them for display.
+    Only "ok" is an answer. The last four leave every number NaN; "not converged" keeps them for display; "broken" has
+    those of the last part, the largest x (`over_range`), and both slopes in `broken`.
     `interval` belongs to the chosen form; `envelope` is for verdicts. `lack_of_fit` is a p-value, NaN without repeats;
     passing it proves little.
     """
@@ -105,6 +91,9 @@ class PowerLaw:
         """
         at = np.atleast_1d(np.asarray(x, dtype=np.float64))
         _require_positive(at)
+        if self.status == "broken" and self.broken is not None:
+            y, lo, hi = (u.reshape(np.shape(x)) for u in self.broken.band(at.ravel(), self.level))
+            return y, lo, hi
         fit = next((f for f in self.alternatives if f.form == self.chosen), None)
         nothing = np.full(at.shape, NAN)
         flat = (nothing, nothing, nothing) if fit is None else band(fit, at.ravel(), self.level)
@@ -159,28 +148,38 @@ def _assemble(empty: PowerLaw, pts: Points, clip: float, labels: NDArray[Any] | 
         wider, note = _jackknife(chosen, pts, clip, labels, empty.level)
         fits = tuple(replace(f, interval=wider) if f is chosen else f for f in fits)
         chosen, notes = next(f for f in fits if f.form == chosen.form), [*notes, note]
-    p_value, _ = _lack_of_fit(chosen, pts, clip, empty.level)
+    broken, lead = find_break(fits, pts, clip, empty.level, labels)
+    is_broken = broken is not None and lead > BREAK_WINS and abs(broken.after - broken.before) > BREAK
+    status = "not converged" if unproved else "broken" if is_broken else "ok"
+    broken_law = broken if status == "broken" else None
+    p_value = broken_law.lack_of_fit if broken_law else _lack_of_fit(chosen, pts, clip, empty.level)[0]
     if p_value < 0.01:
         notes.append(
             f"lack of fit (p = {p_value:.1g}): the x means scatter more than repeats explain; envelope inflated"
         )
-    rivals = [f for f in fits if f is chosen or (f.converged and not _ruled_out(f, fits))]
-    ends = [_inflated(f, pts, clip, empty.level) for f in rivals]
-    broken, lead = _broken(fits, pts, clip)
-    is_broken = broken is not None and lead > BREAK_WINS and abs(broken.after - broken.before) > BREAK
-    if is_broken and broken is not None:
-        notes.append(f"slope {broken.before:.2f} up to x = {broken.at:.3g}, then {broken.after:.2f}: fit each part")
+    if broken is not None and is_broken:
+        notes.append(
+            f"slope {broken.before:.2f} up to x = {broken.at:.3g}, then {broken.after:.2f}: "
+            + ("the law is that of the last part" if broken_law else "fit each part")
+        )
+    notes += _remarks(chosen, pts, clip, broken_law)
     holdout = _hold_out(chosen, pts, clip, empty.level)
     if holdout is not None and not holdout.inside:
         notes.append(f"the law fitted below x = {holdout.x:.3g} does not predict y there")
-    return replace(
+    cost, dof = min((f.cost, f.dof) for f in fits)
+    if broken_law and broken_law.cost < cost:
+        cost, dof = broken_law.cost, broken_law.dof
+    rivals = [f for f in fits if (f is chosen and not broken_law) or (f.converged and not _ruled_out(f, cost, dof))]
+    ends = [_inflated(f, pts, clip, empty.level) for f in rivals]
+    ends += [broken_law.inflated] if broken_law else []
+    law = replace(
         empty,
         exponent=chosen.exponent,
         interval=chosen.interval,
         envelope=(min(lo for lo, _ in ends), max(hi for _, hi in ends)),
         prefactor=chosen.prefactor,
         offset=chosen.extra,
-        status="not converged" if unproved else "broken" if is_broken else "ok",
+        status=status,
         notes=tuple(notes),
         lack_of_fit=p_value,
         alternatives=fits,
@@ -188,6 +187,28 @@ def _assemble(empty: PowerLaw, pts: Points, clip: float, labels: NDArray[Any] | 
         broken=broken,
         holdout=holdout,
     )
+    if broken_law is None:
+        return law
+    last = (broken_law.at, empty.over_range[1])
+    return replace(
+        law, exponent=broken_law.after, interval=broken_law.interval, prefactor=broken_law.prefactor, offset=0.0,
+        over_range=last,
+    )  # fmt: skip
+
+
+def _remarks(chosen: Fit, pts: Points, clip: float, broken: Break | None) -> list[str]:
+    """What a reader should know of the points: rows far off, and whether y depends on x at all."""
+    notes = []
+    if broken is None:
+        r = residuals(chosen.form, chosen.theta, pts)
+        spread = 1.4826 * float(np.median(np.abs(r - np.median(r))))
+        far = int(np.sum(np.abs(r) > FAR * spread)) if spread > ROUNDING else 0
+        if far and np.isinf(clip) and r.size >= ENOUGH:
+            notes.append(f"{far} of {r.size} rows lie more than {FAR:g} robust standard deviations off: try --robust")
+        (low, high), change = chosen.interval, abs(chosen.exponent) * float(np.ptp(pts.z))
+        if chosen.form == "power" and low <= 0 <= high and change < np.log(IDLE):
+            notes.append("no dependence on x shown")
+    return notes
 
 
 def _require_positive(x: Array) -> None:
@@ -211,29 +232,6 @@ def _no_law(x: Array, y: Array, nonpositive: int, nonfinite: int, level: float) 
     return PowerLaw(*numbers, status, tuple(notes), span, x.size, n_x, nonpositive, nonfinite, level)
 
 
-def _pure_error(pts: Points, clip: float) -> tuple[float, float, int]:
-    """(cost, variance, number of x) of log y about a value of its own at each x: the mean, or Huber's.
-
-    The variance is NaN where nothing repeats.
-    """
-    _, group = np.unique(pts.z, return_inverse=True)
-    counts = np.bincount(group)
-    middle = np.zeros(counts.size)
-    for _ in range(1 if np.isinf(clip) else 50):
-        middle += np.bincount(group, np.clip(pts.v - middle[group], -clip, clip)) / counts
-    r = pts.v - middle[group]
-    cost = loss(r, clip)
-    testable = r.size > counts.size and cost > 0
-    return cost, residual_variance(r, clip, counts.size)[0] if testable else NAN, counts.size
-
-
-def _excess(cost: float, p: int, pts: Points, clip: float) -> tuple[float, float]:
-    """(F, p-value): scatter of the x means about a curve of p parameters over the pure error; NaN without repeats."""
-    within, variance, n_x = _pure_error(pts, clip)
-    ratio = max(cost - within, 0.0) / (n_x - p) / variance if n_x > p else NAN
-    return ratio, float(stats.f.sf(ratio, n_x - p, pts.z.size - n_x))
-
-
 def _exact(fit: Fit) -> bool:
     return fit.cost < (fit.dof + fit.theta.size) * ROUNDING**2
 
@@ -242,40 +240,20 @@ def _lack_of_fit(fit: Fit, pts: Points, clip: float, level: float) -> tuple[floa
     """(p-value, factor >= 1 for the interval); (NaN, 1) without repeats and for an exact law."""
     if _exact(fit):
         return NAN, 1.0
-    n, n_x, p = pts.z.size, np.unique(pts.z).size, fit.theta.size
-    ratio, p_value = _excess(fit.cost, p, pts, clip)
-    if not ratio > 1:
-        return p_value, 1.0
-    t_means, t_rows = (float(stats.t.ppf((1 + level) / 2, dof)) for dof in (n_x - p, n - p))
-    return p_value, max(1.0, float(np.sqrt(ratio * _pure_error(pts, clip)[1] / fit.phi)) * t_means / t_rows)
+    ratio, p_value = excess(fit.cost, fit.theta.size, pts, clip)
+    return p_value, inflation(ratio, fit.phi, fit.theta.size, pts, clip, level)
 
 
-def _ruled_out(fit: Fit, fits: tuple[Fit, ...]) -> bool:
-    """By its fit alone: that a form has more parameters does not speak against it (AICc would, with few points)."""
-    best = min(fits, key=lambda f: f.cost)
-    return best.dof * float(np.log(max(fit.cost, 1e-300) / max(best.cost, 1e-300))) > RIVAL
+def _ruled_out(fit: Fit, cost: float, dof: int) -> bool:
+    """By its fit alone, beside the best ``cost`` on ``dof``: that a form has more parameters does not speak against it
+    (AICc would, with few points)."""
+    return dof * float(np.log(max(fit.cost, 1e-300) / max(cost, 1e-300))) > RIVAL
 
 
 def _inflated(fit: Fit, pts: Points, clip: float, level: float) -> Interval:
     factor = _lack_of_fit(fit, pts, clip, level)[1]
     (lo, hi), e = fit.interval, fit.exponent
     return e - factor * (e - lo), e + factor * (hi - e)
-
-
-def _broken(fits: tuple[Fit, ...], pts: Points, clip: float) -> tuple[Break | None, float]:
-    """(two-slope law, its AICc lead over the best single exponent); (None, -inf) with fewer than six x or seven rows.
-
-    Where the x means scatter about the broken law itself by more than the pure error (F test at .05), the evidence is
-    divided by that ratio: a factor common to all rows at one x must not look like a break.
-    """
-    n = pts.z.size
-    if np.unique(pts.z).size < 6 or n < 7:
-        return None, -np.inf
-    before, after, at, cost = fit_break(pts, clip)
-    ratio, p_value = _excess(cost, 4, pts, clip)
-    spread = ratio if p_value < 0.05 else 1.0
-    lead = min(aicc(f.cost, n, f.theta.size, spread) for f in fits) - aicc(cost, n, 4, spread)
-    return Break(before, after, at, aicc(cost, n, 4)), lead
 
 
 def _hold_out(fit: Fit, pts: Points, clip: float, level: float) -> Holdout | None:

@@ -13,7 +13,7 @@ HEAD = """# Power laws: how often the interval covers the planted exponent
 `python -m benchmarks.powerlaws {runs}` on one thread; {runs} simulations a case, simulation i from
 `numpy.random.default_rng(({seed}, i))`. Unless the case says otherwise: 8 x from 16 to 2048, 3 seeds each, noise .1 on
 log y (.05 where the law flattens and where seeds have their own slope); an outlier is 10 standard deviations off. The
-exponent is e in y ~ x^e; for the broken laws the truth stated is the first slope, and the answer is the status.
+exponent is e in y ~ x^e; for the broken laws the truth is the last slope, and the status is the answer.
 Nominal coverage .95; the binomial standard error at {runs} simulations is {se:.3f}.
 
 - *c = 0*, *chosen*, *envelope*: share of simulations whose interval covers the truth; *width*: medians of the last two

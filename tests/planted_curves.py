@@ -117,8 +117,8 @@ ONE_FLOOR = Planted("a x^-1 + c", -1.0, lambda x: 3 / x + 0.01)
 GROWS = Planted("a x (1 + 20/x)", 1.0, lambda x: x + 20)
 GROWS_HALF = Planted("a x^.5 (1 + 20/x)", 0.5, lambda x: x**0.5 * (1 + 20 / x))
 LAGS = Planted("a x (1 - 8/x)", 1.0, lambda x: x - 8)
-FLATTENS = Planted("x^-1, from 181 on x^-.25", -1.0, lambda x: two_slopes(x, -1.0, -0.25), noise=0.05)
-STEEPENS = Planted("x^-.25, from 181 on x^-1", -0.25, lambda x: two_slopes(x, -0.25, -1.0))
+FLATTENS = Planted("x^-1, from 181 on x^-.25", -0.25, lambda x: two_slopes(x, -1.0, -0.25), noise=0.05)
+STEEPENS = Planted("x^-.25, from 181 on x^-1", -1.0, lambda x: two_slopes(x, -0.25, -1.0))
 
 CASES = (
     HALF,

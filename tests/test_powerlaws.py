@@ -285,6 +285,63 @@ def test_a_break_is_named_and_a_single_law_is_not_broken(tallies: dict[str, Tall
     assert "broken" not in scattered  # a factor common to all seeds at one x is no break
 
 
+def test_a_broken_law_is_that_of_its_last_part() -> None:
+    covered = {"interval": 0, "envelope": 0}
+    for i in range(RUNS):
+        law = fit_power_law(*draw(STEEPENS, i)[:2])
+        assert law.broken is not None
+        assert law.exponent == law.broken.after
+        assert law.over_range == (law.broken.at, X[-1])
+        assert law.envelope[0] <= law.interval[0] < law.exponent < law.interval[1] <= law.envelope[1]
+        for name in covered:
+            low, high = getattr(law, name)
+            covered[name] += low <= -1.0 <= high
+        at = np.array([law.broken.at, 1000.0])
+        y, lo, hi = law.predict(at)
+        np.testing.assert_allclose(y, law.prefactor * at**law.exponent, rtol=1e-9)
+        assert np.all((lo < y) & (y < hi))
+    assert_at_least(covered["interval"], RUNS, 0.9)
+    assert_at_least(covered["envelope"], RUNS, 0.93)
+
+
+def test_the_last_slopes_interval_is_its_profile_over_the_break() -> None:
+    """Against a search over breaks and least squares at each, written out."""
+    x, y, _ = draw(STEEPENS, 4)
+    law = fit_power_law(x, y)
+    assert law.broken is not None
+    z, v = np.log(x), np.log(y)
+    limit = law.broken.cost * (1 + stats.f.ppf(0.95, 1, x.size - 4) / (x.size - 4))
+    for end in law.interval:
+        costs = []
+        for t in np.linspace(np.log(X[1]), np.log(X[-2]), 2001):
+            rows = np.column_stack([np.ones_like(z), np.minimum(z - t, 0)])
+            target = v - end * np.maximum(z - t, 0)
+            costs.append(np.sum((target - rows @ np.linalg.lstsq(rows, target, rcond=None)[0]) ** 2))
+        assert min(costs) == pytest.approx(limit, rel=0.01)  # the breaks tried are a grid
+
+
+def test_an_exact_break_and_one_under_outliers_are_found() -> None:
+    y = np.where(X < 181, (X / 181) ** -1.0, (X / 181) ** -0.25)
+    exact = fit_power_law(np.repeat(X, 3), np.repeat(y, 3))
+    assert exact.status == "broken"
+    assert exact.exponent == pytest.approx(-0.25, abs=1e-3)
+    x, noisy, _ = draw(replace(STEEPENS, repeats=10, outliers=0.05), 0)
+    robust = fit_power_law(x, noisy, robust=True)
+    assert robust.status == "broken"
+    assert robust.interval[0] < -1.0 < robust.interval[1]
+
+
+def test_outliers_and_idle_x_are_noted() -> None:
+    x, y, _ = draw(replace(HALF, repeats=10), 0)
+    assert not any("--robust" in note for note in fit_power_law(x, y).notes)
+    y[[5, 40]] *= 3.0
+    assert any(note.startswith("2 of 80 rows lie more than 5 robust") for note in fit_power_law(x, y).notes)
+    assert not any("--robust" in note for note in fit_power_law(x, y, robust=True).notes)
+    noise = np.exp(0.1 * np.random.default_rng(0).standard_normal(x.size))
+    assert "no dependence on x shown" in fit_power_law(x, noise).notes
+    assert "no dependence on x shown" not in fit_power_law(x, noise * x**-0.5).notes
+
+
 def test_the_largest_x_falsifies_a_law_that_ends() -> None:
     x, y, _ = draw(HALF, 6)
     y = np.where(x == x.max(), 3 * y, y)
