@@ -89,7 +89,7 @@ def find_break(
     interval = _slopes(pts, weights, t, phi, level, (after, after))
     if labels is not None:
         interval = _jackknife(pts, weights, rows, labels, level, interval, after)
-    covariance: Array = phi * np.linalg.pinv((rows * weights[:, None]).T @ rows, hermitian=True)
+    covariance = np.asarray(phi * np.linalg.pinv((rows * weights[:, None]).T @ rows, hermitian=True))
     height = theta[0] + np.log(pts.y0)
     prefactor = float(np.exp(np.clip(height - after * np.log(at), -700, 700)))
     exact = cost < n * EXACT**2

@@ -101,7 +101,8 @@ class ThresholdLaw:
 
     ``interval`` is the 95% interval of the exponent; ``envelope`` the wider one to hold against a theorem;
     ``over_range`` the n it speaks of; ``status`` always says how the fit ended (see thresholds.py) and
-    ``notes`` why. The exponent is NaN where there is none; one-sided knowledge remains in the interval.
+    ``notes`` why. ``offset`` is the floor of m* = offset + prefactor n^exponent, 0 in every other form. The
+    exponent is NaN where there is none; one-sided knowledge remains in the interval.
     ``sharpening`` is g in slope ~ n^g with its interval, ``scatter`` the sd of log m* per n, ``lapse`` the
     rates of succeeding far below and failing far above m*: NaN in the fast fit, which has none of them.
     """
@@ -129,6 +130,7 @@ class ThresholdLaw:
     over_name: str = "n"
     critical_name: str = "m"
     repeated: int = 0
+    offset: float = 0.0
 
     def predict(self, over: npt.ArrayLike) -> tuple[Array, Array, Array]:
         """m* and its 95% band (low, high) at ``over`` (n,): (NaN, 0, inf) where there is no law."""
@@ -141,7 +143,8 @@ class ThresholdLaw:
         """One line for the law, one for its status and what limits it."""
         m, n, (low, high) = self.critical_name, self.over_name, self.interval
         if np.isfinite(self.exponent):
-            law = f"{m}* = {self.prefactor:.3g} {n}^{self.exponent:.3f}  [{low:.3f}, {high:.3f}]"
+            floor = f"{self.offset:.3g} + " if self.offset else ""
+            law = f"{m}* = {floor}{self.prefactor:.3g} {n}^{self.exponent:.3f}  [{low:.3f}, {high:.3f}]"
             law += f", {n} in [{self.over_range[0]:.4g}, {self.over_range[1]:.4g}]"
         elif np.isfinite(low) or np.isfinite(high):
             one_sided = f">= {low:.3f}" if np.isfinite(low) else f"<= {high:.3f}"

@@ -52,7 +52,7 @@ def _fewer_groups(data: Tally) -> Tally:
     names = data.over_name if data.second is None else f"({data.over_name}, {data.second_name})"
     note = f"{count:,} {names} merged into {of.max() + 1} bands, widths moved along the joint law"
     second = None if data.second is None else np.exp(middles[1])
-    return _collected(replace(data, over=np.exp(middles[0]), second=second, critical=np.exp(x), merged=note))
+    return collected(replace(data, over=np.exp(middles[0]), second=second, critical=np.exp(x), merged=note))
 
 
 def _bands(logs: Array, most: int) -> Index:
@@ -103,7 +103,7 @@ def _fewer_widths(data: Tally) -> Tally:
     critical = np.exp(_means(np.log(data.critical), data.trials, of))
     single = np.bincount(of) == 1
     critical[of[single[of]]] = data.critical[single[of]]  # exactly: a mean of one rounds
-    return _collected(replace(data, critical=critical[of], merged=note))
+    return collected(replace(data, critical=critical[of], merged=note))
 
 
 def _unsure(data: Tally, of: Index, level: int) -> Array:
@@ -155,7 +155,7 @@ def _means(values: Array, weights: Array, of: Index) -> Array:
     return _sums(of, weights * values) / _sums(of, weights)
 
 
-def _collected(data: Tally) -> Tally:
+def collected(data: Tally) -> Tally:
     """Equal cells added up, in a tally's order, with the seeds that they share."""
     second = np.ones_like(data.over) if data.second is None else data.second
     frame = pd.DataFrame({"over": data.over, "second": second, "critical": data.critical})

@@ -8,11 +8,14 @@ the n never or always succeeds on the grid, and the lines are those that pass th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linprog
 
+from analysis.law import Threshold
 from analysis.outcomes import Array, Index, Tally
 
 SLACK = 1e-9  # in log m: brackets that touch in exact arithmetic must touch here
@@ -79,6 +82,22 @@ def line_exponents(over: Array, low: Array, high: Array) -> tuple[float, float] 
     least = np.max((bottom[j] - top[i]) / (z[j] - z[i]), initial=-np.inf)
     most = np.min((top[j] - bottom[i]) / (z[j] - z[i]), initial=np.inf)
     return (float(least), float(most)) if least <= most + SLACK else None
+
+
+def corrected_exponents(points: Sequence[Threshold]) -> tuple[float, float]:
+    """Range of p over the curves log m = a + p log n + c / n through every point's interval, by linear programming:
+    what a 1/n correction leaves open where the n are too few to fit one. Infinite where nothing bounds it."""
+    over = np.array([point.over for point in points])
+    with np.errstate(divide="ignore"):
+        low, high = np.log(np.array([point.interval for point in points]).T)
+    rows = np.column_stack([np.ones_like(over), np.log(over), over.min() / over])
+    limits = np.vstack([rows[np.isfinite(high)], -rows[np.isfinite(low)]])
+    bounds = np.append(high[np.isfinite(high)], -low[np.isfinite(low)]) + SLACK
+    ends = []
+    for sign in (1.0, -1.0):
+        found = linprog(sign * np.eye(3)[1], A_ub=limits, b_ub=bounds, bounds=(None, None))
+        ends.append(float(np.asarray(found.x)[1]) if found.status == 0 else -sign * np.inf)
+    return ends[0], ends[1]
 
 
 def corner_lines(over: Array, low: Array, high: Array) -> Array:

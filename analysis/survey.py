@@ -184,7 +184,8 @@ def finish(law: ThresholdLaw, setting: Setting) -> ThresholdLaw:
         notes.append(f"the transition {verb} with {law.over_name}: slope ~ {law.over_name}^{law.sharpening:.2f}")
     law = replace(law, notes=tuple(notes))
     if len(crossed) == 2:
-        return replace(law, status="two n: law untested", envelope=EVERYTHING)
+        notes.append(f"two {law.over_name} bound no envelope: a finite-size correction could be any")
+        return replace(law, status="two n: law untested", envelope=EVERYTHING, notes=tuple(notes))
     if separable:
         return replace(law, status="separated")
     if law.status != "ok":

@@ -27,13 +27,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import nnls
 from scipy.special import logit
 
-from analysis.forms import BROKEN, CORRECTED, SINGLE, Comparison, compare, fit_points
+from analysis.forms import BROKEN, CORRECTED, FLOOR, SINGLE, Comparison, compare, fit_points
 from analysis.hierarchical import Posterior, hierarchical
-from analysis.law import EVERYTHING, Form, LocalExponent, Threshold, ThresholdLaw, abscissae, exponential
+from analysis.law import Form, LocalExponent, Threshold, ThresholdLaw, abscissae, exponential
 from analysis.outcomes import Array, Tally, tally, tally_counts
 from analysis.points import local_exponents, thresholds
+from analysis.separation import corrected_exponents
 from analysis.survey import Setting, coarse, crossed_range, curve, finish, remarks, separated, survey, with_separation
 
 __all__ = [
@@ -155,11 +157,11 @@ def _widen(law: ThresholdLaw, setting: Setting, dispersion: float) -> ThresholdL
     z = abscissae(setting.where.over)
     found = compare(law.points, z, law.over_name)
     if law.status == "ok" and separated(setting):
-        found = replace(found, chosen=SINGLE, notes=())  # a single line does fit
+        found = replace(found, chosen=SINGLE, notes=() if found.forms else found.notes)  # a single line does fit
     law, single = replace(law, form=found.chosen, forms=found.forms, notes=law.notes + found.notes), law.interval
     if coarse(law.points, setting):
         fits = fit_points(law.points, z)
-        asymptotic = fits[CORRECTED].interval if CORRECTED in fits else EVERYTHING
+        asymptotic = fits[CORRECTED].interval if CORRECTED in fits else corrected_exponents(law.points)
     else:
         corrected, columns = _posterior(setting, True)
         asymptotic = corrected.interval(np.array([0.0, 1.0, 0.0]))
@@ -185,6 +187,8 @@ def _widen(law: ThresholdLaw, setting: Setting, dispersion: float) -> ThresholdL
     low, high = min(end[0] for end in hull), max(end[1] for end in hull)
     spare = (np.sqrt(max(1.0, dispersion)) - 1) / 2 * (high - low) if np.isfinite(high - low) else 0.0
     envelope = (float(min(low - spare, law.interval[0])), float(max(high + spare, law.interval[1])))
+    if not np.isfinite(envelope).any():
+        law = replace(law, notes=(*law.notes, f"with a 1/{law.over_name} correction any exponent passes the brackets"))
     return replace(law, envelope=envelope)
 
 
@@ -194,15 +198,42 @@ def _bent(law: ThresholdLaw, setting: Setting, found: Comparison) -> ThresholdLa
     middle, error = fit.ahead
     z = abscissae(setting.where.over)
     last = np.interp(np.log(law.over_range[1]), z, middle)
+    start, prefactor, offset = (
+        law.over_range[0],
+        float(exponential(last - fit.exponent * np.log(law.over_range[1]))),
+        0.0,
+    )
+    if found.chosen == BROKEN:
+        start = found.breaks
+    elif found.chosen == FLOOR:
+        start, prefactor, offset = _floored(law, fit.exponent, np.exp(np.interp(np.log(_crossed(law)), z, middle)))
     return replace(
         law,
         status="curved: read the envelope" if found.chosen == CORRECTED else "crossover: no single exponent",
         exponent=fit.exponent,
         interval=found.tail(found.chosen),
-        prefactor=float(exponential(last - fit.exponent * np.log(law.over_range[1]))),
-        over_range=(found.breaks if found.chosen == BROKEN else law.over_range[0], law.over_range[1]),
+        prefactor=prefactor,
+        offset=offset,
+        over_range=(start, law.over_range[1]),
         curve=curve(setting, z, (middle, middle - 1.96 * error, middle + 1.96 * error)),
     )
+
+
+def _crossed(law: ThresholdLaw) -> Array:
+    return np.array([point.over for point in law.points if point.censored is None])
+
+
+def _floored(law: ThresholdLaw, exponent: float, middle: Array) -> tuple[float, float, float]:
+    """(n from which the power law exceeds the floor, C, floor) of the curve ``middle`` (K,) at the crossed n; the n
+    is at most the last but one of them."""
+    over = _crossed(law)
+    scale = float(over.max())
+    floor, rise = nnls(np.column_stack([np.ones_like(over), (over / scale) ** exponent]) / middle[:, None], over**0.0)[
+        0
+    ]
+    prefactor = float(rise * exponential(-exponent * np.log(scale)))
+    start = scale * (floor / rise) ** (1 / exponent) if floor > 0 and rise > 0 and exponent > 0 else over.min()
+    return float(np.clip(start, over.min(), np.sort(over)[-2])), prefactor, float(floor)
 
 
 def _posterior(setting: Setting, corrected: bool) -> tuple[Posterior, Callable[[Array], Array]]:

@@ -1,5 +1,6 @@
 """m*(n) and its law: known answers, every status, what must not matter, and a reduced check of coverage."""
 
+import itertools
 import time
 from dataclasses import replace
 
@@ -7,7 +8,10 @@ import numpy as np
 import pytest
 from planted import SAMPLES, Truth, cover_sweep, factorial, finite_size, power, step_sweep, sweep
 
+from analysis.forms import FLOOR
+from analysis.law import Threshold
 from analysis.outcomes import tally, tally_counts
+from analysis.separation import corrected_exponents
 from analysis.survey import finish, survey
 from analysis.thresholds import Tally, ThresholdLaw, fit_fast, fit_threshold
 
@@ -118,6 +122,39 @@ def test_two_n(fit) -> None:
     # 500 trainings an n: errors of .055 each, over log 32
     assert law.exponent == pytest.approx(1.5, abs=4 * 0.055 * np.sqrt(2) / np.log(32))
     assert law.envelope == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_few_separated_n_have_a_bounded_envelope_and_say_that_the_form_is_untested(count: int) -> None:
+    grid = steps(M >= N)
+    law = fit_threshold(grid.where(grid.over < 2.0 ** (4 + count)))
+    assert law.status == "separated"
+    assert f"form untested: {count} n crossed, 5 needed" in law.notes
+    assert law.envelope[0] <= law.interval[0] < 1.0 < law.interval[1] <= law.envelope[1]
+    assert np.isfinite(law.envelope).all()
+
+
+def test_what_a_correction_leaves_open_is_its_linear_programme() -> None:
+    """Three n, three coefficients: the extreme curves pass through corners of the brackets."""
+    over, corners = np.array([16.0, 32.0, 64.0]), []
+    points = [Threshold(n, n, (n / 2, n), None, True, 10) for n in over]
+    for ends in itertools.product((0.5, 1.0), repeat=3):
+        rows = np.column_stack([np.ones(3), np.log(over), 1 / over])
+        corners.append(np.linalg.solve(rows, np.log(over * ends))[1])
+    assert corrected_exponents(points) == pytest.approx((min(corners), max(corners)), abs=1e-6)
+    assert corrected_exponents(points[:2]) == (-np.inf, np.inf)
+
+
+def test_a_floor_is_told_with_the_range_above_it() -> None:
+    truth = Truth(1.0, lambda n: 40 + n)
+    law = fit_threshold(sweep(truth, 40_000, np.random.default_rng(0)))
+    assert law.form == FLOOR
+    # known to 2% a point: what the two parts share out is loose, their sum is not
+    assert law.offset == pytest.approx(40, rel=0.35)
+    middle = law.offset + law.prefactor * SAMPLES**law.exponent
+    np.testing.assert_allclose(middle, 40 + SAMPLES, rtol=0.1)
+    assert law.prefactor * law.over_range[0] ** law.exponent == pytest.approx(law.offset, rel=1e-6)
+    assert f"m* = {law.offset:.3g} + {law.prefactor:.3g} n^" in law.summary()
 
 
 @pytest.mark.parametrize("fit", FITS)
