@@ -26,7 +26,6 @@ from analysis.thresholds import ThresholdLaw, fit_threshold
 from infra import records
 
 AXES = ("n", "m", "d", "depth", "init_scale", "noise", "step_size", "budget", "alpha", "k")  # of sweeps, by name
-NO_ENVELOPE = "no envelope over two axes: for one, fit over the first with --where {second}=VALUE"
 
 
 class DataError(ValueError):
@@ -147,9 +146,7 @@ def fit(table: Table, columns: Columns, level: float = 0.5) -> tuple[Any, dict[s
         raise DataError(" ".join(str(error).split())) from None
     told = {**law_json(law), "counts": counts(law, len(table.frame)), "data_sha256": table.sha256}
     if isinstance(law, PlaneLaw):  # the keys of a law over one axis, too: they tell of the first
-        first = {"exponent": law.exponents[0], "interval": law.intervals[0], "envelope": None}
-        notes = (*law.notes, NO_ENVELOPE.format(second=columns.second))
-        told["law"] = told["law"] | first | {"notes": notes}
+        told["law"] = told["law"] | {"exponent": law.exponents[0], "interval": law.intervals[0]}
     return law, plain(told)
 
 

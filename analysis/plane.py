@@ -1,48 +1,43 @@
 """The critical width over two axes: m* = C n^p d^q, and whether it is a function of n/d alone.
 
-The fit is the hierarchical one of ``fit_threshold`` with a column more. A collapse is asked of the points
-themselves, without assuming a power law: log m* as a parabola in log n - k log d, for k = 1 and for a free k,
-against a parabola in both logs.
+The fit is the hierarchical one of ``fit_threshold`` with a column more. Where the points collapse onto n / d^k
+(collapse.py), the forms are compared on that axis, by ``fit_threshold`` itself: a floor or a break there makes the
+law that of the largest n / d^k, with its status, range and envelope. Where nothing collapses and the surface bends,
+the status is ``CURVED`` and there are no exponents.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linprog
 from scipy.special import logit
 
+from analysis.collapse import FEWEST, Collapse, along, axis_name, collapse_notes, collapse_of
 from analysis.firth import CUTOFF, design_effect, firth, width_effect
-from analysis.forms import Family, aicc, fit_family, summaries
 from analysis.hierarchical import hierarchical
-from analysis.law import EVERYTHING, Interval, Threshold, exponential
+from analysis.law import EVERYTHING, Form, Interval, Threshold, exponential
 from analysis.merging import merged
 from analysis.outcomes import Array, Tally
 from analysis.points import thresholds
 from analysis.separation import Brackets, Groups, brackets, groups
 from analysis.survey import REVERSED, falls, remarks
+from analysis.thresholds import fit_threshold
 
-FEWEST = 9  # crossed (n, d) below which a collapse is not judged: a parabola in both logs takes six
-POWERS = np.linspace(-2.0, 4.0, 601)  # of d in n / d^k
+CURVED = "curved: one exponent per axis is no answer"
 NODES = np.array([-1.2247, 0.0, 1.2247])
-
-
-@dataclass(frozen=True)
-class Collapse:
-    """Does m* depend on n / d^k alone? ``power`` k with its 95% interval; AICc of n/d and of n/d^k above that of
-    the best of the three descriptions, the third being a free surface."""
-
-    power: float
-    interval: Interval
-    ratio: float
-    scaled: float
 
 
 @dataclass(frozen=True)
 class PlaneLaw:
     """m* = prefactor n^exponents[0] d^exponents[1], with 95% intervals, that of their ``total`` (0 in a power law
-    of n/d), status, notes, the points per (n, d), and the collapse if it could be judged."""
+    of n/d), status, notes, the points per (n, d), and the collapse if it could be judged.
+
+    ``envelope`` is the wider interval of exponents[0], infinite where the form could not be tested (a note says so).
+    Where a floor or a break was found along ``axis`` ("n/d"), all numbers are of its largest values, ``over_range``,
+    there m* = offset + prefactor axis^exponents[0]; ``forms`` are those compared along it, ``form`` the one chosen.
+    """
 
     exponents: tuple[float, float]
     intervals: tuple[Interval, Interval]
@@ -57,12 +52,23 @@ class PlaneLaw:
     collapse: Collapse | None = None
     names: tuple[str, str, str] = ("m", "n", "d")
     repeated: int = 0
+    envelope: Interval = EVERYTHING
+    over_range: Interval = (np.nan, np.nan)
+    axis: str = ""
+    form: str = ""
+    forms: tuple[Form, ...] = ()
+    offset: float = 0.0
 
     def summary(self) -> str:
         """One line for the law, one for its status."""
         m, n, d = self.names
         (p, q), ((a, b), (e, f)) = self.exponents, self.intervals
         law = f"{m}* = {self.prefactor:.3g} {n}^{p:.3f} {d}^{q:.3f}  [{a:.3f}, {b:.3f}] [{e:.3f}, {f:.3f}]"
+        if np.isfinite(self.over_range).all():
+            x = f"({self.axis})" if len(self.axis) > 1 else self.axis
+            floor = f"{self.offset:.3g} + " if self.offset else ""
+            law = f"{m}* = {floor}{self.prefactor:.3g} {x}^{p:.3f}  [{a:.3f}, {b:.3f}]"
+            law += f", {self.axis} in [{self.over_range[0]:.4g}, {self.over_range[1]:.4g}]"
         law = law if np.isfinite(p) else f"no exponents of {m}*({n}, {d})"
         return f"{law} ({self.trainings} trainings)\nstatus: " + "; ".join([self.status, *self.notes])
 
@@ -138,14 +144,42 @@ def _fit(
     crossed = sum(point.censored is None for point in points)
     status = "separated" if lines is not None else "censored" if crossed < len(points) else "ok"
     collapse = collapse_of(points)
-    notes = remarks(data, points) + _collapse_notes(collapse, data)
+    notes = remarks(data, points) + collapse_notes(collapse, data)
     if crossed < 4:
         return _none(data, level, "censored", points)
     names = (data.critical_name, data.over_name, data.second_name)
-    return PlaneLaw(
+    law = PlaneLaw(
         (fit.quantile(0.5, rows[1]), fit.quantile(0.5, rows[2])), intervals, fit.interval(rows[1] + rows[2]),
         float(exponential(fit.quantile(0.5, np.append(1.0, -middle)))), status, notes, points, level, data.trainings,
         data.dropped, collapse, names, data.repeated,
+    )  # fmt: skip
+    return _formed(law, data, level, crossed)
+
+
+def _formed(law: PlaneLaw, data: Tally, level: float, crossed: int) -> PlaneLaw:
+    """Envelope and form, along the axis onto which m* collapses; the law of its largest values where it bends."""
+    found, names = law.collapse, f"({data.over_name}, {data.second_name})"
+    if found is None:
+        return replace(law, notes=(*law.notes, f"form untested: {crossed} {names} crossed, {FEWEST} needed"))
+    if found.onto is None:
+        if found.bent and law.status != "separated":
+            nothing = (np.nan, np.nan)
+            return replace(
+                law, status=CURVED, exponents=nothing, intervals=(EVERYTHING, EVERYTHING), total=EVERYTHING,
+                prefactor=np.nan,
+            )  # fmt: skip
+        return replace(law, envelope=_hull(law.intervals[0], found.tail))
+    line = fit_threshold(along(data, found.onto), level)
+    law = replace(law, axis=axis_name(found.onto, data), form=line.form, forms=line.forms)
+    if law.status == "separated" or not line.status.startswith(("curved", "crossover")):
+        return replace(law, envelope=_hull(law.intervals[0], line.envelope))
+    of_d = [-k * end for k in found.powers for end in line.interval]
+    total = [(1 - k) * end for k in found.powers for end in line.interval]
+    told = tuple(note for note in line.notes if note not in law.notes)
+    return replace(
+        law, status=line.status, exponents=(line.exponent, -found.onto * line.exponent),
+        intervals=(line.interval, (min(of_d), max(of_d))), total=(min(total), max(total)), envelope=line.envelope,
+        prefactor=line.prefactor, offset=line.offset, over_range=line.over_range, notes=law.notes + told,
     )  # fmt: skip
 
 
@@ -170,50 +204,3 @@ def separating_planes(logs: Array, around: Brackets) -> tuple[Interval, Interval
                 return None
             ends.append(float(found.x @ cost) if found.status == 0 else -sign * np.inf)
     return (ends[0], ends[1]), (ends[2], ends[3])
-
-
-def collapse_of(points: tuple[Threshold, ...]) -> Collapse | None:
-    """Judge the collapse on the crossed points (n, d); None below nine of them."""
-    crossed = [point for point in points if point.censored is None and point.second is not None]
-    if len(crossed) < FEWEST:
-        return None
-    z, y, errors = summaries(points)
-    v: Array = np.log([point.second or np.nan for point in crossed])
-    z, v = z - z.mean(), v - v.mean()
-    columns = [np.ones_like(z), z, v, z * z, z * v, v * v]
-    surface = np.column_stack(columns)
-    fits = [
-        fit_family(_parabola(np.array([1.0]), z, v, 3), y, errors),
-        fit_family(_parabola(POWERS, z, v, 4), y, errors),
-        fit_family(_family(surface[None], 6, np.zeros(1)), y, errors),
-    ]
-    share = min(fit.share for fit in fits)
-    scores = np.array([aicc(fit, len(z), share) for fit in fits])
-    inside = POWERS[fits[1].profile <= fits[1].deviance + CUTOFF]
-    ratio, scaled = (float(score) for score in (scores - scores.min())[:2])
-    return Collapse(fits[1].breaks, (float(inside.min()), float(inside.max())), ratio, scaled)
-
-
-def _parabola(powers: Array, z: Array, v: Array, parameters: int) -> Family:
-    run: Array = z - powers[:, None] * v
-    return _family(np.stack([np.ones_like(run), run, run**2.0], axis=2), parameters, powers)
-
-
-def _family(design: Array, parameters: int, label: Array) -> Family:
-    count, columns = len(design), design.shape[2]
-    return Family(
-        "collapse", np.zeros(design.shape[:2]), design, np.zeros(columns), np.zeros(count),
-        np.eye(columns)[1], parameters, label,
-    )  # fmt: skip
-
-
-def _collapse_notes(collapse: Collapse | None, data: Tally) -> tuple[str, ...]:
-    if collapse is None:
-        return ()
-    m, n, d = data.critical_name, data.over_name, data.second_name
-    if collapse.ratio < 2:
-        return (f"{m}* collapses onto {n}/{d}",)
-    if collapse.scaled < 2:
-        low, high = collapse.interval
-        return (f"{m}* collapses onto {n}/{d}^{collapse.power:.2f} [{low:.2f}, {high:.2f}], not onto {n}/{d}",)
-    return (f"{m}* does not collapse onto {n} over a power of {d}",)
