@@ -1,9 +1,9 @@
-# make demo | make test | make check    Everything is set up in .venv on first use.
+# make demo | make claims | make test | make check    Everything is set up in .venv on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test fast check clean chromium
+.PHONY: demo claims test fast check clean chromium
 
 demo: .venv/ready
 	@echo "1/2  The known answer: random features interpolate n points iff m >= n."
@@ -12,6 +12,11 @@ demo: .venv/ready
 	@echo "2/2  Du et al. 2018: how wide must a two-layer ReLU network be for gradient descent to fit n samples?"
 	$(BIN)/python sweeps/width_vs_n.py --out results/demo
 	$(BIN)/widthlaw report results/demo
+
+claims: .venv/ready  ## every sweep's default grid, resumable, and one page over all of them
+	for sweep in sweeps/[a-z]*.py; do \
+	  $(BIN)/python $$sweep --out results/claims/$$(basename $$sweep .py) || exit $$?; done
+	$(BIN)/widthlaw report results/claims/* --page results/claims.html
 
 test: .venv/ready chromium fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
 	$(BIN)/python -m pytest -m cluster

@@ -64,8 +64,8 @@ def map_figure(found: Study) -> Figure | None:
 
 
 def paths_of(found: Study) -> list[Path]:
-    """Every training with a sketch, thinned to MOMENTS points in all; the branch point is the last look before ``stage``
-    exceeds SOLUTION."""
+    """Every training with a sketch, thinned to MOMENTS points in all; it branches off after its last look at a stage
+    up to SOLUTION."""
     frame = found.frame[found.frame[COLUMN].notna()]
     axis = found.plan.get("by") or found.plan["over"]
     shown = [name for name, values in found.plan["axes"].items() if len(values) > 1 and name != "branch"]

@@ -44,16 +44,40 @@ def conclude(out: str, plan_id: str) -> Summary:
 
 def write_report(out: str) -> str:
     """Everything about all plans of a results folder; the path of its page. ResultsError when it holds no plan."""
+    write_sections(out, plans_of(out))
+    return f"{out.rstrip('/')}/{PAGE}"
+
+
+def write_board(outs: Sequence[str], target: str) -> str:
+    """One page, ``target``, over all plans of several results folders, which get their laws, figures and tables too."""
+    sections = [section for out in outs for section in sections_of(out, plans_of(out))]
+    parts = [page.folder(out) for out in outs]
+    folder = {name: sum((part[name] for part in parts[1:]), start=parts[0][name]) for name in parts[0]}
+    html = page.render("Claims and verdicts", sections, folder)
+    parent, _, name = target.rpartition("/")
+    storage.write_bytes(parent or ".", name, html.encode())
+    return target
+
+
+def plans_of(out: str) -> list[dict[str, Any]]:
+    """The plans of a results folder, at least one."""
     plans = records.read_plans(out)
     if not plans:
         raise storage.ResultsError(f"{out} holds no sweep; is the path right?")
-    write_sections(out, plans)
-    return f"{out.rstrip('/')}/{PAGE}"
+    return plans
 
 
 def write_sections(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
     """``laws.json``, figures, tables and the page of ``plans``."""
-    sections, entries = [], []
+    sections = sections_of(out, plans)
+    html = page.render(f"Laws of {out.rstrip('/').rsplit('/', 1)[-1]}", sections, page.folder(out))
+    storage.write_bytes(out, PAGE, html.encode())
+    return sections
+
+
+def sections_of(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
+    """The plans' sections of the page; their laws, figures and tables are written on the way."""
+    sections = []
     for plan in plans:
         found = study(out, plan)
         held = board(found)
@@ -63,10 +87,7 @@ def write_sections(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
         for name, text in zip(files, texts.values(), strict=True):
             storage.write_bytes(out, name, text.encode())
         sections.append(Section(found, held, pictures, tuple(files)))
-        entries.append(laws.entry(found, held))
-    laws.write(out, entries)
-    html = page.render(f"Laws of {out.rstrip('/').rsplit('/', 1)[-1]}", sections, page.folder(out))
-    storage.write_bytes(out, PAGE, html.encode())
+    laws.write(out, [laws.entry(section.found, section.board) for section in sections])
     return sections
 
 

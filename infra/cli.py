@@ -37,9 +37,17 @@ def sync(results: Results, *, tracking_uri: Uri = None) -> None:
 
 
 @app.command
-def report(results: Results) -> None:
-    """Write RESULTS/report.html, laws.json, figures and LaTeX tables from the rows; prints the path of the page."""
-    print(reports.write_report(results))
+def report(
+    *results: Annotated[str, Parameter(help="Results folders of sweeps.")],
+    page: Annotated[str | None, Parameter(help="Where the page over several folders goes.")] = None,
+) -> None:
+    """Write RESULTS/report.html, laws.json, figures and LaTeX tables from the rows; prints the path of the page.
+
+    With --page FILE.html, one page over all the folders.
+    """
+    if page is None and len(results) != 1:
+        raise DataError("report: give one results folder, or several with --page FILE.html")
+    print(reports.write_report(results[0]) if page is None else reports.write_board(results, page))
 
 
 @app.command
@@ -65,7 +73,7 @@ def ui(
 
 @app.command
 def fit(
-    data: Annotated[str, Parameter(help="A .csv or Parquet file, or a sweep's results folder.")],
+    data: Annotated[str, Parameter(help="A .csv, .tsv or Parquet file, or a sweep's results folder.")],
     *,
     over: Annotated[str, Parameter(help="Axis of the law; two axes as n,d.")],
     critical: Annotated[str | None, Parameter(help="Axis whose threshold is sought: m*(n).")] = None,
@@ -85,7 +93,8 @@ def fit(
 ) -> None:
     """Fit a law to anybody's data: a threshold m*(n) (--critical) or a power law (--metric). Trains nothing.
 
-    data_sha256 in the JSON object is over a file's bytes, or over the rows of a results folder.
+    data_sha256 in the JSON object is over a file's bytes, or over the rows of a results folder. null there: unbounded
+    on that side, or not known; status and notes say which.
     """
     columns = fits.columns_of(
         over, robust=robust, level=level, critical=critical, metric=metric, outcome=outcome,
@@ -119,3 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"widthlaw: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

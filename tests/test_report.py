@@ -287,6 +287,19 @@ def test_the_command_prints_the_page_or_one_line(tmp_path, capsys):
         report.write_report(str(tmp_path / "nowhere"))
 
 
+def test_one_page_over_several_folders(tmp_path, capsys):
+    for name, letter in (("one", "a"), ("two", "b")):
+        planted.plan(tmp_path / name, plan_id=letter * 20)
+        planted.write(tmp_path / name, FULL[:60])
+    folders, target = [str(tmp_path / name) for name in ("one", "two")], str(tmp_path / "claims.html")
+    assert cli.main(["report", *folders]) == 2
+    assert "--page" in capsys.readouterr().err
+    assert cli.main(["report", *folders, "--page", target]) == 0
+    text = Path(target).read_text()
+    assert 'id="board"' in text and "plan-" + "a" * 20 in text and "plan-" + "b" * 20 in text
+    assert Path(folders[1], "laws.json").exists()
+
+
 def test_figures_are_the_same_bytes_again(known):
     out, *_ = known
     found = study(str(out), records.read_plans(str(out))[0])
