@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 from training import seeds, trained
 
@@ -188,3 +189,23 @@ def test_float32_is_the_same_draw_rounded():
     single, double = du.draw(replace(CELL, dtype="float32")), du.draw(CELL)
     assert single.W.dtype == torch.float32
     assert torch.equal(single.X, double.X.float())
+
+
+def test_the_late_rate_is_that_of_the_last_gram_matrix():
+    """Once activations are fixed, r(k+1) = (I - eta H) r(k): late, only the slowest mode is left, at any width. The next
+    mode has died off by (1 - eta gap)^(2k); after the loss fell by 1e20 at these seeds it is below 1 in 1,000."""
+    cell = replace(CELL, m=64, n=6, d=6, tolerance=1e-20, budget=200.0, max_steps=100_000)
+    for row in trained("two_layer_relu", [replace(cell, seed=seed) for seed in range(4)]).values():
+        assert row["outcome"] == "fit"
+        late = -2 * math.log(1 - row["eta"] * row["lambda_min_end"])
+        assert row["rate"] == pytest.approx(late, rel=1e-3)
+        limit = -2 * math.log(1 - row["eta"] * row["lambda0"])
+        assert row["rate_over_limit"] == pytest.approx(row["rate"] / limit, rel=1e-12)
+
+
+def test_movement_over_its_limit_and_the_factors_by_which_hypotheses_are_missed():
+    (row,) = trained("two_layer_relu", [CELL]).values()
+    assert row["rms_over_limit"] == pytest.approx(row["dist_rms"] / row["dist_rms_limit"], rel=1e-12)
+    assert row["width_shortfall"] == pytest.approx(row["width_scale"] / CELL.m, rel=1e-12)
+    assert row["eta_excess"] == pytest.approx(row["eta"] * CELL.n**2 / row["lambda0"], rel=1e-12)
+    assert row["gram_width"] == pytest.approx((CELL.n / row["lambda0"]) ** 2 * math.log(CELL.n), rel=1e-12)
