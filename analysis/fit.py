@@ -4,41 +4,28 @@ widthlaw fit outcomes.parquet --critical m --over n        # single trainings, 0
 widthlaw fit counts.csv --critical m --over n --successes k --trials N
 widthlaw fit metrics.csv --metric drift --over m           # a power law
 
-The object's ``data_sha256`` is over the bytes of a file, and over the rows of a results folder.
+The object's ``data_sha256`` is over the bytes of a file, and over the rows of a results folder. JSON has no infinity:
+null in an interval or an envelope, which always are pairs, means unbounded on that side; null for a number (exponent,
+prefactor, m*) means not known. ``status`` and ``notes`` say which and why.
 """
 
-import hashlib
-import io
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from analysis.laws import law_json, plain
 from analysis.outcomes import Contradiction, tally, tally_counts
 from analysis.plane import PlaneLaw, fit_plane
 from analysis.powerlaws import PowerLaw, fit_power_law
+from analysis.reading import DataError, Table, column_of, read, select
 from analysis.thresholds import ThresholdLaw, fit_threshold
-from infra import records
+from analysis.told import power_law_in_words, taken, threshold_in_words
+
+__all__ = ["Columns", "DataError", "Table", "columns_of", "fit", "in_words", "read", "select"]
 
 AXES = ("n", "m", "d", "depth", "init_scale", "noise", "step_size", "budget", "alpha", "k")  # of sweeps, by name
-
-
-class DataError(ValueError):
-    """Data or columns that are wrong; the message is one line that says where and what to do."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns, the SHA-256 of where they came from, and (results folders) the axes that vary."""
-
-    frame: pd.DataFrame
-    sha256: str
-    axes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,53 +71,6 @@ def columns_of(over: str, *, robust: bool = False, level: float | None = None, *
     return Columns(first, second=more[0] if more else None, robust=robust, **given)
 
 
-def read(source: str) -> Table:
-    """A CSV file, a Parquet file or a results folder. DataError names what cannot be read."""
-    path = Path(source)
-    if "://" in source or path.is_dir():
-        rows, _ = records.read_rows(source)
-        if not len(rows):
-            raise DataError(f"{source} holds no rows; is the path right?")
-        names = {name for plan in records.read_plans(source) for name in plan["axes"]} & set(rows.column_names)
-        frame = rows.to_pandas()
-        return Table(frame, records.digest(rows), tuple(sorted(n for n in names if frame[n].nunique() > 1)))
-    try:
-        content = path.read_bytes()
-        frame = csv(content) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{source}: {reason}; give a .csv, a Parquet file or a results folder") from None
-    if frame.columns.has_duplicates:
-        raise DataError(
-            f"{source}: two columns are called '{frame.columns[frame.columns.duplicated()][0]}'; rename one"
-        )
-    return Table(frame, hashlib.sha256(content).hexdigest())
-
-
-def csv(content: bytes) -> pd.DataFrame:
-    """A CSV file's rows under the names that its first line has, repeated ones too."""
-    frame = pd.read_csv(io.BytesIO(content))
-    header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str).iloc[0]
-    return frame.set_axis(list(header.fillna("")), axis=1) if header.duplicated().any() else frame
-
-
-def select(table: Table, where: Sequence[str]) -> Table:
-    """The rows in which every ``name=value`` of ``where`` holds."""
-    frame = table.frame
-    for condition in where:
-        name, equals, value = condition.partition("=")
-        if not equals:
-            raise DataError(f"--where {condition}: write name=value, for instance d=16")
-        column = numbers_or_text(frame, name)
-        try:
-            wanted: Any = float(value) if pd.api.types.is_numeric_dtype(column) else value
-        except ValueError:
-            raise DataError(f"--where {condition}: column {name} holds numbers, '{value}' is not one") from None
-        frame = frame[column == wanted]
-    fixed = {condition.partition("=")[0] for condition in where}
-    return Table(frame, table.sha256, tuple(name for name in table.axes if name not in fixed))
-
-
 def fit(table: Table, columns: Columns, level: float = 0.5) -> tuple[Any, dict[str, Any]]:
     """The law, and as a JSON object: law, thresholds (for a critical width), counts, data_sha256.
 
@@ -138,7 +78,7 @@ def fit(table: Table, columns: Columns, level: float = 0.5) -> tuple[Any, dict[s
     or axes of a results folder that vary and are neither fitted nor fixed. Poor data end in a status, not here.
     """
     for name in pooled(table, columns):
-        values = ", ".join(f"{value}" for value in sorted(table.frame[name].dropna().unique())[:6])
+        values = taken(sorted(table.frame[name].dropna().unique()))
         raise DataError(f"{name} varies ({values}) but is not fitted; fix it with --where {name}=VALUE")
     try:
         law: Any = power_law(table.frame, columns) if columns.metric else threshold_law(table.frame, columns, level)
@@ -165,7 +105,7 @@ def pooled(table: Table, columns: Columns) -> list[str]:
 
 
 def power_law(frame: pd.DataFrame, columns: Columns) -> PowerLaw:
-    clusters = None if columns.seed is None else numbers_or_text(frame, columns.seed).to_numpy()
+    clusters = None if columns.seed is None else column_of(frame, columns.seed).to_numpy()
     x, y = (numbers(frame, name) for name in (columns.over, str(columns.metric)))
     return fit_power_law(x, y, cluster=clusters, robust=columns.robust)
 
@@ -183,7 +123,7 @@ def threshold_law(frame: pd.DataFrame, columns: Columns, level: float) -> Thresh
         data = tally_counts(critical, over, k, trials, second=second, **names)
     else:
         seed = columns.seed or ("seed" if "seed" in frame.columns else None)
-        seeds = None if seed is None else numbers_or_text(frame, seed).to_numpy()
+        seeds = None if seed is None else column_of(frame, seed).to_numpy()
         clustered, outcome = columns.seed is not None, numbers(frame, columns.outcome)
         try:
             data = tally(critical, over, outcome, seeds, clustered=clustered, second=second, **names)
@@ -202,28 +142,15 @@ def differing(frame: pd.DataFrame, error: Contradiction, outcome: str) -> str:
 
 
 def in_words(law: Any, columns: Columns) -> str:
-    """A line for the law and one for its status."""
-    if not isinstance(law, PowerLaw):
-        return str(law.summary())
-    if np.isfinite(law.exponent):
-        floor = f" + {law.offset:.3g}" if law.offset else ""
-        (low, high), (start, end) = law.interval, law.over_range
-        found = f"{columns.metric} = {law.prefactor:.3g} {columns.over}^{law.exponent:.3f}{floor}"
-        found += f"  [{low:.3f}, {high:.3f}], {columns.over} in [{start:.4g}, {end:.4g}]"
-    else:
-        found = f"no exponent of {columns.metric}({columns.over})"
-    return f"{found} ({law.n_points} points)\nstatus: " + "; ".join([law.status, *law.notes])
-
-
-def numbers_or_text(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
-    if name not in frame.columns:
-        raise DataError(f"no column '{name}'; the data have {', '.join(map(str, frame.columns[:20]))}")
-    return frame[name]
+    """The law, its envelope and its status; thresholds as a table."""
+    if isinstance(law, PowerLaw):
+        return power_law_in_words(law, str(columns.metric), columns.over)
+    return threshold_in_words(law)
 
 
 def numbers(frame: pd.DataFrame, name: str) -> Any:
     """A column as floats, missing values as NaN. DataError names the first row that is not a number."""
-    column = numbers_or_text(frame, name)
+    column = column_of(frame, name)
     values = pd.to_numeric(column, errors="coerce")
     wrong = values.isna() & column.notna() & ~column.astype(str).str.strip().str.lower().isin(["nan", ""])
     if wrong.any():

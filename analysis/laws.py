@@ -12,6 +12,7 @@ from analysis.verdict import Verdict
 from infra import storage
 
 NAME = "laws.json"
+PARTS = {"forms": ("name", "exponent", "aicc", "surprise"), "local": ("over", "exponent", "interval")}
 
 
 def write(out: str, entries: Sequence[dict[str, Any]]) -> None:
@@ -43,9 +44,21 @@ def entry(found: Study, held: Board | None = None) -> dict[str, Any]:
 def law_json(law: Any) -> dict[str, Any]:
     """A law of any kind (threshold, plane, power law) and its points, if it has any."""
     names = "exponent interval exponents intervals total envelope prefactor offset status notes level form over_range"
+    names += " scatter lapse axis"
     of_point = ("over", "second", "critical", "interval", "censored", "separated", "trainings")
     points = [{name: getattr(point, name) for name in of_point} for point in getattr(law, "points", ())]
-    return {"law": {name: getattr(law, name) for name in names.split() if hasattr(law, name)}, "thresholds": points}
+    told = {name: getattr(law, name) for name in names.split() if hasattr(law, name)}
+    for name, fields in PARTS.items():
+        if hasattr(law, name):
+            told[name] = [{field: getattr(part, field) for field in fields} for part in getattr(law, name)]
+    if getattr(law, "alternatives", ()):
+        told["forms"] = [
+            {"name": fit.form, "exponent": fit.exponent, "interval": fit.interval, "aicc": fit.aicc}
+            for fit in law.alternatives
+        ]
+    if law.status == "broken":
+        told["broken"] = {name: getattr(law.broken, name) for name in ("before", "after", "at", "interval")}
+    return {"law": told, "thresholds": points}
 
 
 def held_json(held: Held) -> dict[str, Any]:
