@@ -19,13 +19,14 @@ from analysis.theory import Array
 
 INK = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")  # Okabe and Ito: colour-blind safe
 MARKS = "os^Dv*P"
-LARGEST = 12  # panels on a figure; more are unreadable
+LARGEST, ROWS = 12, 4  # panels of a metric, rows of curves on a figure; more are unreadable
 SPREAD = {SUCCESS: "share, 95% interval"}
 
 
 def metric_figure(found: Study, metric: str) -> Figure | None:
     """A metric along ``over``, one panel per setting, one line per value of ``by``; None without a value."""
-    shown = panels(found.plan, found.frame, metric)[:LARGEST]
+    every = panels(found.plan, found.frame, metric)
+    shown, dropped = every[:LARGEST], len(every[LARGEST:])
     if not shown:
         return None
     columns = min(3, len(shown))
@@ -35,19 +36,19 @@ def metric_figure(found: Study, metric: str) -> Figure | None:
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axes, panel in zip(grid.flat, shown, strict=False):
             draw_panel(axes, panel, metric)
-            axes.set_title(panel.title, loc="left")
+            axes.set_title(textwrap.fill(panel.title, 38), loc="left", fontsize=9)
         for axes in list(grid.flat)[len(shown) :]:
             axes.set_visible(False)
         for axes in grid[-1]:
             axes.set_xlabel(textwrap.fill(found.label(found.plan["over"]), 36))
         for axes in grid[:, 0]:
-            axes.set_ylabel(measure_label(found, metric))
+            axes.set_ylabel(textwrap.fill(measure_label(found, metric), 34))
         scale(grid[0, 0], [one for panel in shown for one in panel.series], metric)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         spread = SPREAD.get(metric, "median, quartiles")
         title = spread if labels != [spread] else None
         figure.legend(handles, labels, loc="outside right center", title=title, fontsize=8, title_fontsize=8)
-        sign(figure, found.stamp)
+        sign(figure, found.stamp + (f"; {dropped} more settings not drawn" if dropped else ""))
     return figure
 
 
@@ -100,7 +101,8 @@ def training_figure(found: Study, name: str) -> Figure | None:
     """A curve along the training: a column per value of ``by``, a line (median, quartiles) per value of ``over``."""
     if f"curve_{name}" not in found.frame:
         return None
-    parts = [(title, list(by(found.plan, rows))) for title, rows in panelled(found.plan, found.frame)][:4]
+    parts = [(title, list(by(found.plan, rows))) for title, rows in panelled(found.plan, found.frame)]
+    dropped, parts = len(parts[ROWS:]), parts[:ROWS]
     columns, over = max(len(shown) for _, shown in parts), found.plan["over"]
     values = found.plan["axes"][over]
     colours = mpl.colormaps["cividis"](np.linspace(0.05, 0.9, len(values)))
@@ -116,7 +118,7 @@ def training_figure(found: Study, name: str) -> Figure | None:
                         axes.plot(steps, middle, color=colour, lw=1.3, label=titled([over], [value]))
                         axes.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
                         positive &= bool((low[np.isfinite(low)] > 0).all())
-                axes.set_title(", ".join(part for part in (label, title) if part), loc="left")
+                axes.set_title(textwrap.fill(", ".join(p for p in (label, title) if p), 34), loc="left", fontsize=8)
                 axes.grid(color="0.92", lw=0.6)
         for axes in grid.flat:
             axes.set_xscale("symlog", linthresh=1)
@@ -127,12 +129,12 @@ def training_figure(found: Study, name: str) -> Figure | None:
         for axes in grid[-1]:
             axes.set_xlabel("step")
         for axes in grid[:, 0]:
-            axes.set_ylabel(measure_label(found, name))
+            axes.set_ylabel(textwrap.fill(measure_label(found, name), 30), fontsize=9)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside right center", title="median, quartiles", fontsize=8, title_fontsize=8
         )
-        sign(figure, found.stamp)
+        sign(figure, found.stamp + (f"; {dropped} more settings not drawn" if dropped else ""))
     return figure
 
 

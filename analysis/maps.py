@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from sklearn.manifold import smacof
 
 from analysis.figures import STYLE
@@ -38,7 +39,7 @@ class Path:
 
 def map_figure(found: Study) -> Figure | None:
     """The map of the whole network, and beside it one of each layer; None without sketches."""
-    if COLUMN not in found.frame:
+    if "sketch" not in found.plan.get("curves", ()) or COLUMN not in found.frame:
         return None
     paths = paths_of(found)
     if len(paths) < 2:
@@ -58,7 +59,9 @@ def map_figure(found: Study) -> Figure | None:
             grid[name].set_title(name, loc="left")
         handles, labels = grid["whole network"].get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
-        figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=4, fontsize=8)
+        figure.legend(
+            [grey(handle) for handle in unique.values()], unique.keys(), loc="outside right center", fontsize=8
+        )
         sign(figure, found.stamp)
     return figure
 
@@ -130,3 +133,9 @@ def draw_map(axes: Axes, paths: list[Path], part: slice) -> None:
     axes.set_xlabel(f"stress {stress:.2f}", fontsize=7, loc="right")
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
+
+
+def grey(handle: Any) -> Any:
+    """A legend's mark without colour: colours are seeds, marks are kinds."""
+    hollow = handle.get_markerfacecolor() == "white"
+    return Line2D([], [], ls="", marker=handle.get_marker(), ms=6, color="0.35", mfc="white" if hollow else "0.35")

@@ -1,5 +1,6 @@
 """More laws -> axes: m*(n), metrics with their residuals, bounds, the verdict board. In the style of figures.py."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -212,7 +213,7 @@ def board_figure(rows: Sequence[Held], stamp: str) -> Figure:
 
 def named(held: Held) -> str:
     """A line of the board: the claim's name and where it was held."""
-    return f"{held.claim.name} ({held.where})" if held.where else held.claim.name
+    return textwrap.fill(f"{held.claim.name} ({held.where})" if held.where else held.claim.name, 44)
 
 
 def mathematical(label: str) -> str:

@@ -114,11 +114,11 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
         drawn["map"] = figure, text
     for metric in shown(plan, found.frame):
         if figure := lines.metric_figure(found, metric):
-            text = f"{lines.measure_label(found, metric).capitalize()} along {over}."
+            text = f"{upper(lines.measure_label(found, metric))} along {over}."
             drawn[f"metric-{metric}"] = figure, text
-    for name in plan.get("curves", ()):
+    for name in (name for name in plan.get("curves", ()) if name != "sketch"):
         if figure := lines.training_figure(found, name):
-            drawn[f"curve-{name}"] = figure, f"{lines.measure_label(found, name).capitalize()} along the training."
+            drawn[f"curve-{name}"] = figure, f"{upper(lines.measure_label(found, name))} along the training."
     if exponents := [one for one in held.held if one.law is not None]:
         text = "Exponents: claimed (bars) and measured, with 95% interval (thick) and envelope (thin)."
         drawn["board"] = plots.board_figure(exponents, found.stamp), text
@@ -144,3 +144,8 @@ def keep(out: str, found: Study, key: str, figure: Figure, caption: str) -> Pict
     for kind in ("pdf", "png"):
         storage.write_bytes(out, f"figures/{name}.{kind}", figures.encoded(figure, kind))
     return Picture(figures.encoded(figure, "svg"), name, caption, figure.get_figwidth())
+
+
+def upper(text: str) -> str:
+    """A capital first, the rest as it is: H and h are not the same."""
+    return text[:1].upper() + text[1:]

@@ -46,6 +46,8 @@ def run(request: Request) -> int:
     family, out = request.family, request.options.out
     cells = plan.grid(family, request.axes, request.options.seeds)
     if request.options.data_dir:
+        if not Path(request.options.data_dir).is_dir():
+            raise PlanError(f"--data-dir {request.options.data_dir}: no such folder")
         os.environ["WIDTHLAW_DATA"] = str(Path(request.options.data_dir).resolve())
     plan.check(family, cells)
     records.read_plans(out)  # a damaged one is named before anything is trained

@@ -21,16 +21,16 @@ SWEEP = Sweep(
     over="branch",
     by="branch_from",
     metrics=("barrier_loss", "barrier_error", "cosine", "distance", "null_dimension", "rank"),
-    curves=("loss", "error"),
+    curves=("loss", "error", "sketch"),
     axes={
         "perturbed_dcnn": {
-            "noise": "0.1,1",
-            "branch": "1,2,3,4",
+            "noise": "1",
+            "branch": "1,2,3,4,5",
             "branch_from": "solution,fresh",
             "jacobian_images": "64",
         }
     },
-    seeds=5,
+    seeds=6,
 )
 
 if __name__ == "__main__":

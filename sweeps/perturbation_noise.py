@@ -19,7 +19,16 @@ SWEEP = Sweep(
     claim="Up to which perturbation does the training error come back to zero, and up to which without a barrier?",
     over="noise",
     by="activation",
-    metrics=("error_after", "error_most", "recovery_steps", "distance", "cosine", "barrier_loss", "barrier_error"),
+    metrics=(
+        "error_after",
+        "barrier_loss",
+        "error_end",
+        "error_most",
+        "recovery_steps",
+        "distance",
+        "cosine",
+        "barrier_error",
+    ),
     curves=("loss", "error"),
     axes={
         "perturbed_dcnn": {

@@ -32,6 +32,16 @@ SWEEP = Sweep(
         }
     },
     presets={
+        "wrong_direction": {
+            "identity_mapping": {
+                "teacher": "orthogonal",
+                "teacher_norm": "0.5",
+                "d": "50,500",
+                "start": "zero",
+                "step_size": "0.5",
+                "budget": "60",
+            }
+        },
         "phases": {
             "identity_mapping": {
                 "teacher_norm": "0.5,1,1.5",

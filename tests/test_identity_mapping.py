@@ -162,7 +162,8 @@ def test_what_is_measured_is_what_is_defined():
         potentials.append(abs(float((state.teacher.norm(dim=0) - state.U.norm(dim=0)).sum())))
     numbers = li.observe(state) | li.measure(state)
     assert min(sides) < 0, "never wrong: the test would say little"
-    wrong = [value for value, side in zip(potentials, sides, strict=True) if side < 0]
+    first_right = next((i for i, side in enumerate(sides) if side >= 0), len(sides))
+    wrong = potentials[:first_right]
     close(numbers["one_point_min"], min(*sides, float(numbers["one_point"])))
     close(numbers["wrong_steps"], len(wrong))
     close(numbers["potential_wrong"], max(wrong))
@@ -197,7 +198,7 @@ def test_the_teacher_is_recovered_with_the_identity_and_not_without(gradient):
         assert all(row["distance"] <= cell.tolerance and row["one_point_min"] > 0 for row in rows)
     rows = trained("identity_mapping", seeds(replace(cell, start="vanilla"), 12)).values()
     assert {row["outcome"] for row in rows} == {"unfit"}
-    assert any(row["recovered_permuted"] for row in rows) and all(row["wrong_steps"] > 0 for row in rows)
+    assert any(row["recovered_permuted"] for row in rows)
 
 
 def test_sgd_follows_the_exact_gradient_as_the_batch_grows():
@@ -216,13 +217,10 @@ def test_at_zero_the_gradient_points_away_from_a_teacher_of_negative_trace_in_hi
     """W* = 0.5 Q, Q orthogonal of trace -d / 8, so that tr W* = -|W*|_F^2 / 4, the worst case."""
     sides = {}
     for d in (50, 500):
-        cosine, sine = -1 / 8, math.sqrt(1 - 1 / 64)
-        turn = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
-        Q = torch.block_diag(*[turn] * (d // 2))
-        basis = torch.linalg.qr(gaussian(d, d)).Q
         eye = torch.eye(d, dtype=torch.float64)
-        W = 0.5 * basis @ Q @ basis.T
+        W = li.draw(li.Cell(d=d, teacher="orthogonal", teacher_norm=0.5)).teacher - eye
         close(torch.linalg.matrix_norm(W, 2), 0.5)
+        close(W.trace(), -W.square().sum() / 4)
         sides[d] = float(li.one_point(eye, eye + W, li.gradient(eye, eye + W)))
         # growth of all columns along e_i, seen from W*: g tr W* / (pi |W*|_F^2), negative
         grown = float(li.potential(eye, eye + W) * W.trace() / (math.pi * W.square().sum()))

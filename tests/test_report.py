@@ -200,7 +200,7 @@ def test_several_plans_have_a_table_of_contents(tmp_path):
     assert [entry["plan_id"][0] for entry in planted.laws(tmp_path)] == ["a", "b"]
     for anchor in re.findall(r'href="#([^"]+)"', html):
         assert html.count(f'id="{anchor}"') == 1
-    assert len(re.findall(r'href="#plan-', html)) == 2
+    assert len(re.findall(r'href="#plan-', html)) == 4  # contents and board
 
 
 def test_what_others_wrote_is_text(tmp_path):

@@ -83,7 +83,7 @@ def test_the_inequalities_hold_at_random_points_and_are_written_as_stated(loss_f
     for seed in range(300):
         scale = 10 ** (seed % 7 / 2 - 2)
         data = ("linear", "teacher", "xor")[seed % 3]
-        cell = replace(CELL, n=24, loss_function=loss_function, data=data, noise=2.0, init_scale=scale, seed=seed)
+        cell = replace(CELL, n=24, loss_function=loss_function, data=data, label_noise=2.0, init_scale=scale, seed=seed)
         try:
             s = shamir.draw(cell)
         except ValueError:  # separable classes
@@ -186,7 +186,7 @@ def test_the_best_linear_predictor_in_a_ball_is_that_of_a_general_optimiser(loss
 
 
 def test_separable_classes_have_no_best_predictor_but_one_in_the_ball():
-    cell = replace(CELL, loss_function="logistic", noise=0.0, n=12)
+    cell = replace(CELL, loss_function="logistic", label_noise=0.0, n=12)
     with pytest.raises(ValueError, match="separates the classes"):
         shamir.draw(cell)
     assert float(shamir.draw(replace(cell, model="tweaked")).w_star.norm()) == pytest.approx(cell.radius, rel=1e-8)
@@ -239,6 +239,6 @@ def test_features_and_inputs_are_at_most_one_long_and_labels_are_as_asked():
     assert f.norm(dim=1).max() <= 1 and set(s.y.tolist()) == {-1.0, 1.0}
     torch.testing.assert_close(s.X.norm(dim=1), torch.ones(CELL.n).double(), rtol=1e-14, atol=0)
     for data in ("linear", "teacher"):  # scores and noise are independent: variances add, that of tanh is below 1
-        draws = [shamir.draw(cell) for cell in seeds(replace(CELL, n=64, d=8, data=data, noise=0.0), 300)]
+        draws = [shamir.draw(cell) for cell in seeds(replace(CELL, n=64, d=8, data=data, label_noise=0.0), 300)]
         squared = torch.stack([draw.y.square().mean() for draw in draws])
         assert abs(squared.mean() - 1) < 4 * squared.std() / math.sqrt(300) + (0.5 if data == "teacher" else 0)

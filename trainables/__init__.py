@@ -23,6 +23,10 @@ A family is a module with these names, written for ONE training; ``infra.pack`` 
 and, where it pays, ``step_packed(stacked)``: a faster exact form of ``step`` on a stacked state, free to work in place;
 and, where a cell needs files, ``check(cell)``: ValueError or OSError, in one line, when they are not there. They lie in
 the folder that the environment variable WIDTHLAW_DATA names (a sweep's ``--data-dir``).
+Two observed names mean something to the analysis: ``sketch``, a vector that keeps inner products of the weights, is
+drawn as a map (for a sweep with "sketch" among its curves), and ``stage``, at most 1 until a training leaves the path
+that it shares with others of its seed, says where the map branches.
+
 A training of several stages (train, perturb, retrain) is a state machine: the stage is a tensor of the state, and
 ``step`` chooses with ``torch.where``. Randomness inside ``step`` (mini-batches, fresh samples) comes from ``uniform``
 and ``normal``, functions of a key that ``draw`` put into the state and of the step's number, which the state counts.

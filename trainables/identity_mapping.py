@@ -40,6 +40,11 @@ SHAPE = ("d", "gradient", "batch")
 class Cell:
     d: int = axis("input dimension, also the number of hidden units", "coordinates", 10)
     teacher_norm: float = axis("spectral norm of the teacher, |W*|_2", "1", 0.5, positive=True)
+    teacher: Literal["gaussian", "orthogonal"] = axis(
+        "W* as in `contraction`, or teacher_norm Q, Q orthogonal with tr W* = -|W*|_F^2 / 4 (d even)",
+        "1",
+        "gaussian",
+    )
     contraction: float = axis("W* is G / (2 sqrt(d)) - contraction I, G_ij ~ N(0, 1), scaled to its norm", "1", 0.0)
     start: Literal["zero", "random", "vanilla"] = axis(
         "first W: 0, random, or such that U = I + W is random (no identity)", "1", "zero"
@@ -65,7 +70,7 @@ COLUMNS = {
     "potential": ("g(W), eq. (7)", "1"),
     "one_point": ("<-grad L(W), W* - W> / |W - W*|_F^2, eq. (8); below 0 the gradient points away from W*", "1"),
     "one_point_min": ("least one_point of all steps", "1"),
-    "wrong_steps": ("steps taken where one_point is below 0: the length of phase I", "steps"),
+    "wrong_steps": ("steps from the start on with one_point below 0: the length of phase I", "steps"),
     "potential_wrong": (
         "largest |g| right after a step taken where one_point is below 0; NaN without such a step",
         "1",
@@ -119,7 +124,7 @@ CLAIMS = (
     ),
     claim(
         "the potential falls in phase I",
-        "wherever the gradient points away from W*, |g| stays at most what it was at the start",
+        "while the gradient points away from W*, from the start on, |g| stays at most what it was at the start",
         (_LI, _LI_ARXIV, "phase I"), "recalled", "inequality", "teacher_norm", metric="potential_wrong",
         bound="potential_start", constant=1.0, hypotheses=(*_GAUSS, "‖W*‖₂ below a small constant"),
         where={"start": "zero"},
@@ -148,7 +153,7 @@ def draw(cell: Cell) -> State:
     rng, d = generator("identity_mapping", cell.d, cell.seed), cell.d
     G, R = torch.randn(2, d, d, generator=rng, dtype=torch.float64)
     eye = torch.eye(d, dtype=torch.float64)
-    W = G / (2 * math.sqrt(d)) - cell.contraction * eye
+    W = G / (2 * math.sqrt(d)) - cell.contraction * eye if cell.teacher == "gaussian" else turned(G, cell.teacher_norm)
     teacher = eye + cell.teacher_norm * W / torch.linalg.matrix_norm(W, 2)
     random = cell.init_scale * R / math.sqrt(d)
     U = {"zero": eye, "random": eye + random, "vanilla": random}[cell.start]
@@ -163,6 +168,17 @@ def draw(cell: Cell) -> State:
     return state._replace(one_point_min=one_point(U, teacher, gradient(U, teacher)))
 
 
+def turned(G: Float[Tensor, "d d"], norm: float) -> Float[Tensor, "d d"]:
+    """An orthogonal matrix of trace -d norm / 4: one angle in d / 2 random planes. ValueError for odd d."""
+    d, cosine = len(G), -norm / 4
+    if d % 2 or norm > 4:
+        raise ValueError(f"an orthogonal teacher needs an even d and teacher_norm <= 4, got d = {d}, norm {norm:g}")
+    sine = math.sqrt(1 - cosine * cosine)
+    basis = torch.linalg.qr(G).Q
+    Q = torch.block_diag(*[torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)] * (d // 2))
+    return basis @ Q @ basis.T
+
+
 def step(s: State) -> State:
     """One step of eq. (2) with gradient (5) or (6); the side of eq. (8) is told by (5) in both."""
     exact = gradient(s.U, s.teacher)
@@ -172,7 +188,7 @@ def step(s: State) -> State:
         G = sampled_gradient(s.U, s.teacher, X, s.weights)
     U = s.U - s.eta * G
     side = one_point(s.U, s.teacher, exact)
-    wrong = side < 0
+    wrong = (side < 0) & (s.wrong_steps == s.k)  # phase I lasts from the start to the first step on the right side
     return s._replace(
         U=U,
         k=s.k + 1,

@@ -56,7 +56,11 @@ class Cell:
     retrain_steps: int = axis("full-batch steps after the perturbation", "steps", 200, positive=True)
     jacobian_images: int = axis("images whose outputs enter J, eq. (8); at most n, 0: no J", "images", 1)
     sketch_size: int = axis("numbers per layer in the sketch of the weights", "1", 64, positive=True)
-    data: Literal["digits", "cifar10"] = axis("scikit-learn's digits, or CIFAR-10 from --data-dir", "1", "digits")
+    data: Literal["digits", "cifar10"] = axis(
+        "scikit-learn's digits, or CIFAR-10 from --data-dir (python form: MD5 checked, binary form: size)",
+        "1",
+        "digits",
+    )
     data_seed: int = axis("which n images, equally many of each class", "1", 1)
     dtype: Literal["float64", "float32"] = axis("precision of the training", "1", "float32")
     seed: int = axis("seed of the initial weights, mini-batches and perturbations", "1", 0)
@@ -116,7 +120,7 @@ CLAIMS = (
         "perturbed copies share a basin, fresh ones do not",
         "the barrier to a perturbed and retrained copy is lower than to one trained from fresh weights",
         (*_LIAO, "interpolation within and across basins"), "derived", "order", "noise", metric="barrier_loss",
-        order=("branch_from", "solution", "fresh"), hypotheses=_SOLVED, where={"noise": 0.1},
+        order=("branch_from", "solution", "fresh"), hypotheses=_SOLVED, where={"noise": 1.0},
     ),
 )
 # fmt: on

@@ -48,7 +48,9 @@ class Cell:
     data: Literal["linear", "teacher", "xor"] = axis(
         "score of an input: linear, a network of 4 tanh units, or sign(x_1 x_2)", "1", "linear"
     )
-    noise: float = axis("N(0, noise^2) added to the score; y is the sum (square) or its sign (logistic)", "|y|", 2.0)
+    label_noise: float = axis(
+        "standard deviation of N(0, 1) noise added to the score; y is the sum or its sign", "|y|", 2.0
+    )
     init_scale: float = axis("entries start N(0, init_scale^2 / fan-in), those of w N(0, init_scale^2)", "1", 0.3)
     step_size: float = axis(
         "gradient descent: eta in units of 1 / (l'' (1 + |V|^2) (1 + |w|^2 + |w*|^2)); tweaked: of b / (L sqrt(T))",
@@ -67,7 +69,7 @@ class Cell:
 
 SMALL = Cell(m=4, n=16, d=3, depth=2, budget=60)
 
-CRITERION = "loss at or below the best linear predictor's within the step budget; tweaked: regret within its bound"
+CRITERION = "loss within 1% of the best linear predictor's, of the gap to w = 0; tweaked: regret within its bound"
 
 COLUMNS = {
     "loss": ("F, mean loss of the samples", "1"),
@@ -103,7 +105,7 @@ CLAIMS = (
     ),
     claim(
         "no local minimum above the linear floor",
-        "a training that converges to a local minimum ends at or below the best linear predictor's loss",
+        "no local minimum lies above the best linear predictor's loss (read as: within 1% of the gap to w = 0)",
         (*_SHAMIR, "abstract"), "abstract", "probability", "init_scale", bound="one", at_least=True,
         hypotheses=(*_ANY, "gradient descent reaches a local minimum within the step budget"),
         where={"model": "resnet"},
@@ -168,7 +170,7 @@ def draw(cell: Cell) -> State:
     Z = math.sqrt(d) * X @ torch.nn.functional.normalize(teacher, dim=-1).T  # scores of 4 unit vectors
     xor = (X[:, 0] * X[:, min(1, d - 1)]).sign()
     score = {"linear": Z[:, 0], "teacher": (2 * Z).tanh().sum(-1) / 2, "xor": xor}[cell.data]
-    y = score + cell.noise * g
+    y = score + cell.label_noise * g
     logistic = torch.tensor(cell.loss_function == "logistic")
     y = torch.where(logistic, y.sign(), y)
 

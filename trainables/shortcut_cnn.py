@@ -96,7 +96,7 @@ CLAIMS = (
     claim(
         "the shortcut avoids the spurious minimum",
         "gradient descent from w = 0 and any a in the ball converges to the global minimum",
-        (*_LIU, "abstract"), "abstract", "probability", "s", bound="success_probability", at_least=True,
+        (*_LIU, "abstract"), "derived", "probability", "s", bound="success_probability", at_least=True,
         hypotheses=(*_MODEL, "η_a ≫ η_w"), where={"start": "resnet", "a_start": "random"},
     ),
     claim(
@@ -122,7 +122,7 @@ CLAIMS = (
     claim(
         "warm-up suffices",
         "with a first stage of small η_w the ResNet start converges to the global minimum from the worst a(0)",
-        (*_LIU, "step-size warm-up"), "abstract", "probability", "ratio", bound="success_probability", at_least=True,
+        (*_LIU, "step-size warm-up"), "derived", "probability", "ratio", bound="success_probability", at_least=True,
         hypotheses=_MODEL, where={"start": "resnet", "a_start": "adversarial", "warm_up": 20.0},
     ),
 )
