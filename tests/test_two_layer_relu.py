@@ -193,15 +193,18 @@ def test_float32_is_the_same_draw_rounded():
 
 def test_the_late_rate_is_that_of_the_last_gram_matrix():
     """While activations stay, r(k+1) = (I - eta H) r(k) exactly; the rate is told by the step after the last."""
-    for seed in range(4):
-        s = stepped(du.draw(replace(CELL, seed=seed)), 200)
-        assert torch.equal(du.step(s).Z >= 0, s.Z >= 0), "an activation changes in this step: take another seed"
+    kept = 0
+    for seed in range(12):
+        s = stepped(du.draw(replace(CELL, n=6, seed=seed)), 40)
+        if not torch.equal(du.step(s).Z >= 0, s.Z >= 0):
+            continue  # a unit at its kink
+        kept += 1
         moved = s.r - s.eta * (du.gram(s.G, s.Z) * s.r).sum(-1)
         rate, told = -((moved**2).sum() / (s.r**2).sum()).log(), du.measure(s)
-        # |r|^2 has rounding eps |y|^2 / |r|^2 beside its own
         assert told["rate"].item() == pytest.approx(rate.item(), rel=1e-9)
         limit = -2 * (1 - s.eta * s.lambda0).log()
         assert told["rate_over_limit"].item() == pytest.approx((rate / limit).item(), rel=1e-9)
+    assert kept >= 4
 
 
 def test_movement_over_its_limit_and_the_factors_by_which_hypotheses_are_missed():
