@@ -24,11 +24,14 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class Summary:
-    """The text for the terminal, the law as JSON, and the files written, by name in the results folder."""
+    """The text for the terminal, the law as JSON, the files written, by name in the results folder, and how many rows
+    there are and how many of them say ``failed``."""
 
     text: str
     law: dict[str, Any]
     files: list[str]
+    rows: int
+    failed: int
 
 
 def conclude(out: str, plan_id: str) -> Summary:
@@ -39,7 +42,8 @@ def conclude(out: str, plan_id: str) -> Summary:
     first = [picture.name for key, picture in section.pictures.items() if key in section.leading]
     files = [f"figures/{name}.{kind}" for name in first for kind in ("pdf", "png")]
     law = laws.entry(section.found, section.board)
-    return Summary(in_words(out, section.found, section.board, files), law, files)
+    text, rows = in_words(out, section.found, section.board, files), len(section.found.rows)
+    return Summary(text, law, files, rows, section.found.counts["failed"])
 
 
 def write_report(out: str) -> str:

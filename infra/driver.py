@@ -92,6 +92,10 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
         print(summary.text)
         print(f"report     {out.rstrip('/')}/{report.PAGE}")
         print(catalogued(request, recipe, summary, uri))
+        if summary.rows and summary.rows == summary.failed:
+            trained = (
+                trained if trained.error or trained.interrupted else Trained(error="every training failed (report)")
+            )
     except ResultsError as error:  # a full disk, most likely: what is recorded stays, and the way on is told below
         trained = trained if trained.lost or trained.interrupted else Trained(error=str(error))
     if trained.interrupted:

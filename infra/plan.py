@@ -29,6 +29,7 @@ WORKING_SET = {
     "cpu": 8 * 2**20,
     "cuda": 4 * 2**30,
 }  # bytes a pack may hold: the cache, or a share of the card
+TRIED = 100  # grid points drawn before a grid is given up
 LARGEST_PACK = 512  # cells; beyond it the cost per cell is flat and a lost pack costs more
 
 
@@ -156,14 +157,25 @@ def grid(family: str, axes: Mapping[str, Sequence[Any]], seeds: int) -> list[Any
 
 
 def check(family: str, cells: Sequence[Any]) -> None:
-    """PlanError where the family says of a cell that it cannot be trained here at all: data files are missing."""
+    """PlanError where the family says of a cell that it cannot be trained here at all (data files are missing), or when
+    none of the first grid points can be drawn. A grid of which a part cannot be drawn runs: its rows say why."""
     module = trainables.load(family)
-    if hasattr(module, "check"):
+    points = dict.fromkeys(replace(cell, seed=0) for cell in cells)
+    try:
+        for cell in points if hasattr(module, "check") else ():
+            module.check(cell)
+    except (ValueError, OSError) as error:
+        raise PlanError(str(error)) from None
+    why = ""
+    for cell in list(points)[:TRIED]:
         try:
-            for cell in {replace(cell, seed=0) for cell in cells}:
-                module.check(cell)
-        except (ValueError, OSError) as error:
-            raise PlanError(str(error)) from None
+            module.draw(cell)
+            return
+        except (ArithmeticError, ValueError, torch.linalg.LinAlgError) as error:
+            why = why or " ".join(str(error).split())
+        except (MemoryError, RuntimeError):
+            return  # too large: told where memory is planned
+    raise PlanError(f"no training of this grid can be drawn: {why}")
 
 
 def unrecorded(family: str, cells: Sequence[Any], recorded: set[str]) -> list[Any]:

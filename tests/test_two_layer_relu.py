@@ -192,7 +192,7 @@ def test_float32_is_the_same_draw_rounded():
 
 
 def test_the_late_rate_is_that_of_one_more_step():
-    """Told in the Gram form, followed in the plain one; late, units at their kink change H by a little in every step."""
+    """Told in the Gram form, followed in the plain one; late, units at their kink change H a little in every step."""
     for seed in range(4):
         cell = replace(CELL, seed=seed)
         told = du.measure(stepped(du.draw(cell, form="gram"), 12))
