@@ -181,6 +181,6 @@ def test_a_dry_run_counts_trains_a_sample_and_plans_nothing_twice():
 
 def test_a_grid_of_which_nothing_can_be_drawn_is_refused_and_a_part_is_not():
     cells = plan.grid("shortcut_cnn", {"k": [1], "p": [6], "s": [0.5, 2.0]}, 3)
-    with pytest.raises(PlanError, match="no training of this grid can be drawn: .*k"):
+    with pytest.raises(PlanError, match=r"no training of this grid can be drawn: .*k"):
         plan.check("shortcut_cnn", cells)
     plan.check("shortcut_cnn", cells + plan.grid("shortcut_cnn", {"k": [4], "p": [6], "s": [1.0]}, 1))
