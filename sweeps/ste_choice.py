@@ -1,15 +1,15 @@
 """Which straight-through estimator descends, and what does each do beside the spurious minimum?
 
-Yin et al. 2019 (arXiv 1903.05662): units 1{x > 0} are trained by a coarse gradient, with the derivative of the identity,
-of ReLU or of the clipped ReLU in place of 0. All three correlate with the gradient of the population loss. With ReLU and
-clipped ReLU small steps lower the loss every time; at the spurious minimum, which exists nearly always from m = 8 on,
-they stand still. The identity's coarse gradient does not vanish there: |w| shrinks until a step jumps over w = 0, the
-filter turns round and the loss jumps by up to half of |v*|^2, again and again. The sweep counts what each estimator
-reaches from a random start and from beside the spurious minimum, over m and the scale of v(0).
+Yin et al. 2019 (arXiv 1903.05662): units 1{x > 0} are trained by a coarse gradient, with the derivative of the
+identity, of ReLU or of the clipped ReLU in place of 0. All three correlate with the gradient of the population loss.
+With ReLU and clipped ReLU small steps lower the loss every time, and at the spurious minimum, which nearly always
+exists from m = 8 on, they stand still. The identity's coarse gradient does not vanish there: |w| shrinks until a step
+jumps over w = 0, the filter turns round and the loss jumps by up to half of |v*|^2, again and again. The sweep counts
+what each estimator reaches from a random start and from beside the spurious minimum, over m and the scale of v(0).
 
-The theorem wants |w| bounded below: with the paper's equal step sizes and v(0) ~ N(0, I) a large v(0) can press w through
-0 with ReLU as well (preset ``ratio``), so the filter's steps are 20 times smaller here. ``saddle`` starts beside the
-spurious point where it is no minimum; ``sampled`` trains by fresh samples and adds up their gap to the closed form.
+The theorem wants |w| bounded below: at equal step sizes a large v(0) can press w through 0 with ReLU as well (preset
+``ratio``), so the filter's steps are 20 times smaller here. ``saddle`` starts beside the spurious point where it may be
+no minimum; ``sampled`` trains by fresh samples and adds up their gap to the closed form.
 
     python sweeps/ste_choice.py
     python sweeps/ste_choice.py --preset ratio

@@ -28,8 +28,8 @@ nets, arXiv 1903.05662.
 point the identity shortens w at a constant pace until a step jumps over w = 0, theta falls from pi to 0 and f rises.
 (11): v settles first, v.v* has the sign of the difference of the two sides, and by (8) that is the sign of the turn.
 
-Differences from the paper: ``d`` is its n. v* is uniform on the sphere of radius sqrt(m); (10) and (11) see only its
-direction. v(0) is N(0, init_scale^2), w(0) uniform on the unit sphere. The layers may have two step sizes; |w(0)| = r at
+Differences from the paper: ``d`` is its n. v* is uniform on the sphere of radius sqrt(m), whose size (10) and (11) do
+not see. v(0) is N(0, init_scale^2), w(0) uniform on the unit sphere. The layers may have two step sizes; |w(0)| = r at
 ratio 1 is the training of |w(0)| = 1 at ratio 1/r, but for the clipped ReLU. ``gradient`` = sampled has fresh samples
 of (5) and of its like for v at every step. (2) and (3) are written so that nothing cancels near the minimum.
 """
@@ -90,9 +90,10 @@ COLUMNS = {
     "spurious_distance": ("|(v/|v*|, w/|w|) - spurious point|, eq. (9)", "1"),
     "global_distance": ("|(v/|v*|, w/|w|) - (v*/|v*|, w*)|", "1"),
     "violations": ("steps in which the population loss rose, beyond rounding", "steps"),
-    "largest_rise": ("largest rise of the population loss in one step, 0 if none", "|v*|^2"),
-    "anticorrelation": ("largest -|w| <E g, df/dw> on the way, 0 if never negative", "|v*|^4"),
+    "largest_rise": ("largest rise of the population loss in one step, at least 1e-16", "|v*|^2"),
+    "anticorrelation": ("largest -|w| <E g, df/dw> on the way, at least 1e-16", "|v*|^4"),
     "norm_min": ("smallest |w| on the way; the theorem wants it bounded below", "1"),
+    "width_needed": ("0 where |w| stayed above 0.1; else 1e9: the theorem wants |w| bounded below", "units"),
     "v_overlap": ("v.v* / |v*|^2; where v has settled, below 0 means trapped", "1"),
     "coarse_gradient": ("|E g| at the last weights", "|v*|^2"),
     "sampling_ratio": ("|sum of (g - E g)|^2 / sum of |g - E g|^2, g sampled; 1 on average if eq. (6) holds", "1"),
@@ -115,7 +116,7 @@ _EXPECTED = {"gradient": "expected"}
 _SPURIOUS = {"start": "spurious", "gradient": "expected"}
 _descent = partial(
     claim, source=(_YIN, _ARXIV, "convergence theorem"), tag="paper", direction="inequality", over="m",
-    metric="largest_rise", bound="rounding", constant=1.0, hypotheses=_SMALL,
+    metric="largest_rise", bound="rounding", constant=1.0, needed="width_needed", hypotheses=_SMALL,
 )  # fmt: skip
 
 # fmt: off
@@ -212,10 +213,11 @@ def draw(cell: Cell) -> State:
     eta_v, eta_w, chance_exists, expected, tolerance = torch.tensor(real, dtype=torch.float64)
     whole = [ESTIMATORS.index(cell.ste), 0, 0, min(math.ceil(steps), cell.max_steps)]
     ste, taken, none, most = torch.tensor(whole)
-    zero, samples = torch.zeros_like(first), cell.batch if cell.gradient == "sampled" else 0
+    zero, least = torch.tensor([0.0, 1e-16], dtype=torch.float64)
+    samples = cell.batch if cell.gradient == "sampled" else 0
     batch = torch.zeros(samples, dtype=torch.float64)
     return State(
-        v, w, v_star, w_star, ste, batch, key(rng), eta_v, eta_w, taken, first, none, zero, zero, norm(w),
+        v, w, v_star, w_star, ste, batch, key(rng), eta_v, eta_w, taken, first, none, least, least, norm(w),
         torch.zeros_like(w), zero, chance_exists, expected, tolerance, most,
     )  # fmt: skip
 
@@ -260,6 +262,7 @@ def measure(s: State) -> dict[str, Float[Tensor, ""]]:
         "anticorrelation": s.anticorrelation,
         "norm_min": s.norm_min,
         "sampling_ratio": dot(s.drift, s.drift) / s.spread.clamp(min=1e-300),
+        "width_needed": torch.where(s.norm_min >= 0.1, 0.0, 1e9),
         "v_overlap": dot(s.v, s.v_star) / scale,
         "global_distance": distance(s, s.v_star, s.w_star),
         "coarse_gradient": norm(coarse_gradient(s.v, s.w, s.v_star, s.w_star, s.ste)) / scale,
