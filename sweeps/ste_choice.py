@@ -37,10 +37,10 @@ SWEEP = Sweep(
             "noise": "0.01",
             "ratio": "0.05",
             "step_size": "0.3",
-            "budget": "20",
+            "budget": "30",
         }
     },
-    seeds=30,
+    seeds=40,
     presets={
         "ratio": {"straight_through": {"m": "8", "ste": ESTIMATORS, "ratio": "0.03,0.1,0.3,1", "step_size": "0.1"}},
         "saddle": {

@@ -234,7 +234,7 @@ def test_the_draw_is_as_stated():
 
 
 def test_the_budget_is_in_time_constants_of_the_slower_layer():
-    """The rates at the minimum with |w| = 1, from the linearised updates: 1/4 in v, |v*|^2 / (2 sqrt(2 pi)) in theta."""
+    """The rates at the minimum with |w| = 1, from linearised updates: 1/4 in v, |v*|^2 / (2 sqrt(2 pi)) in theta."""
     eta = 4 * CELL.step_size / 6
     assert int(ste.draw(replace(CELL, budget=7.0)).budget) == math.ceil(7 / (eta / 4))
     slow = int(ste.draw(replace(CELL, budget=7.0, ratio=0.01)).budget)

@@ -80,7 +80,7 @@ class Cell:
     seed: int = axis("seed of the true network, the start and the samples", "1", 0)
 
 
-SMALL = Cell(m=5, d=4, ste="clipped_relu", step_size=0.3, tolerance=1e-3, budget=12.0)
+SMALL = Cell(m=5, d=4, ste="clipped_relu", step_size=0.5, tolerance=1e-2, budget=8.0)
 
 CRITERION = "population loss at most `tolerance` |v*|^2 and theta below pi/2 within the step budget"
 
