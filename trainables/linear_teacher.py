@@ -48,11 +48,11 @@ class Cell:
     d: int = axis("input dimension, at least 2", "coordinates", 8, positive=True)
     alpha: float = axis("leak: slope of the activation below 0, between 0 and 1", "1", 0.2, positive=True)
     init_scale: float = axis("norm of all initial weights together, root mean square", "1", 1.0, positive=True)
-    margin: float = axis("margin of the teacher on unit inputs, below 1", "|x|", 0.1)
+    margin: float = axis("margin of the teacher on unit inputs, below 1", "|x|", 0.3)
     loss_function: Literal["logistic", "hinge"] = axis("loss l, eq. (2)", "1", "logistic")
-    step_size: float = axis("step size eta", "1", 0.5, positive=True)
+    step_size: float = axis("step size eta", "1", 1.0, positive=True)
     batch: int = axis("samples a step, drawn without replacement; n or more: full batch", "samples", 1, positive=True)
-    budget: int = axis("steps; a hinge training may end before", "steps", 4000, positive=True)
+    budget: int = axis("steps; a hinge training may end before", "steps", 2000, positive=True)
     n_test: int = axis("test points", "points", 64, positive=True)
     seed: int = axis("seed of data, initial weights and batches", "1", 0)
 
@@ -76,6 +76,7 @@ COLUMNS = {
     "agreement_steps": ("step from which eq. (5) held to the end; one more than the steps where it does not", "steps"),
     "test_error": ("share of test points where N has not the teacher's sign", "1"),
     "updates_bound": ("eq. (6): largest t that it admits", "updates"),
+    "limit_agrees": ("1 where the limit direction agrees, eq. (5); else agreement cannot last", "1"),
     "disagreement_bound": ("1, eq. (4)", "1"),
     "paper_success": ("1: at any width", "1"),
 }
@@ -102,6 +103,16 @@ CLAIMS = (
         (*_BRUTZKUS, "perceptron argument"), "derived", "inequality", "n", metric="updates", bound="updates_bound",
         constant=1.0, hypotheses=(*_DATA, "margin γ", "‖x‖ = 1", "hinge loss", "one sample a step"),
         where={"loss_function": "hinge", "batch": 1},
+    ),
+    claim(
+        "updates do not grow with the samples", "the number of non-zero updates is O(1) in n",
+        (*_BRUTZKUS, "main theorem"), "derived", "rate", "n", metric="updates", exponent=0.0,
+        hypotheses=(*_DATA, "margin γ fixed", "hinge loss"), where={"loss_function": "hinge"},
+    ),
+    claim(
+        "updates do not grow with the width", "the number of non-zero updates is O(1) in k",
+        (*_BRUTZKUS, "main theorem"), "derived", "rate", "k", metric="updates", exponent=0.0,
+        hypotheses=(*_DATA, "|W(0)|² + |U(0)|² fixed", "hinge loss"), where={"loss_function": "hinge"},
     ),
     claim(
         "small initial weights give tight clusters", "the relative cluster radius grows with the initial weights",
@@ -220,8 +231,10 @@ def measure(s: State) -> dict[str, Float[Tensor, ""]]:
 
 
 def theory(s: State) -> dict[str, Float[Tensor, ""]]:
-    one = torch.ones_like(s.eta)
-    return {"updates_bound": s.updates_bound, "disagreement_bound": one, "paper_success": one}
+    one, n = torch.ones_like(s.eta), s.samples.shape[0]
+    agrees = (s.y[:n, None] * (s.X[:n] @ s.limit.mT) * torch.stack([one, -one]) > 0).all()
+    numbers = {"updates_bound": s.updates_bound, "limit_agrees": agrees.double()}
+    return numbers | {"disagreement_bound": one, "paper_success": one}
 
 
 def solved(s: State) -> Bool[Tensor, ""]:
