@@ -20,8 +20,8 @@ SWEEP = Sweep(
     metrics=("updates", "updates_bound", "radius", "disagreement"),
     axes={
         "linear_teacher": {
-            "n": "16:256:octave",
-            "k": "2,8,32",
+            "n": "32:1024:octave",
+            "k": "1,3,9",
             "loss_function": "hinge",
             "budget": "20000",
             "n_test": "16",
