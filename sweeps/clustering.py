@@ -6,7 +6,7 @@ initial weights, leak alpha and neurons of each sign k. The cluster theorem is c
 angle is that to the limit direction of agreeing neurons [derived], and falls only as 1 / log(steps).
 
     python sweeps/clustering.py
-    python sweeps/clustering.py --n 128 --margin 0.1     # data on which agreement cannot last (limit_agrees is 0)
+    python sweeps/clustering.py --n 128 --margin 0.1     # agreement often cannot last: limit_agrees
     python sweeps/clustering.py --preset full_batch      # gradient descent, ten times as long
 """
 
