@@ -241,7 +241,7 @@ def others_named(parts: Sequence[Part]) -> str:
 
 def thinned(values: Array) -> Array:
     """At most nine ticks: one in two, three, ..."""
-    return values[:: -(-len(values) // 9)]
+    return values[:: max(1, -(-len(values) // 9))]
 
 
 def plain_decades(axes: Axes) -> None:
