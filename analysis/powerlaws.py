@@ -59,8 +59,8 @@ class PowerLaw:
     """y = prefactor x^exponent + offset on `over_range` (units of x); prefactor and offset in the units of y.
 
     status: "ok" | "broken" | "not converged" | "no points" | "one x" | "two x: law untested" | "constant y".
-    Only "ok" is an answer. The last four leave every number NaN; "not converged" keeps them for display; "broken" has
-    those of the last part, the largest x (`over_range`), and both slopes in `broken`.
+    "ok" and "broken" are answers; "broken" has the numbers of the last part, the largest x (`over_range`), and both
+    slopes in `broken`. The last four leave every number NaN; "not converged" keeps them for display.
     `interval` belongs to the chosen form; `envelope` is for verdicts. `lack_of_fit` is a p-value, NaN without repeats;
     passing it proves little.
     """

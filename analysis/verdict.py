@@ -29,7 +29,7 @@ NAN = float("nan")
 MARGIN = 0.25  # exponents nearer than this are called equal
 ANSWERS = (
     "ok", "separated", "censored", "grid too coarse", "curved: read the envelope",
-    "crossover: no single exponent",  # the law's exponent and range are then those of the largest n
+    "crossover: no single exponent", "broken",  # the law's exponent and range are then those of the largest n (x)
 )  # fmt: skip
 
 
