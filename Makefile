@@ -11,7 +11,6 @@ demo: .venv/ready
 	@echo
 	@echo "2/2  Du et al. 2018: how wide must a two-layer ReLU network be for gradient descent to fit n samples?"
 	$(BIN)/python sweeps/width_vs_n.py --out results/demo
-	$(BIN)/widthlaw report results/demo
 
 claims: .venv/ready  ## every sweep's default grid, resumable, and one page over all of them
 	for sweep in sweeps/[a-z]*.py; do \
