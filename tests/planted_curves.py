@@ -9,13 +9,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
+from analysis.logfits import Fit
 from analysis.powerlaws import PowerLaw, fit_power_law
 from analysis.theory import Claim, Source
 from analysis.verdict import against_exponent
 
 SEED = 20180205
 Array = NDArray[np.float64]
+X = 2.0 ** np.arange(4, 12)  # the x of a planted curve
+
+
+def fit_of(law: PowerLaw, form: str) -> Fit:
+    """The fit of one form among those that the law was chosen from."""
+    return next(fit for fit in law.alternatives if fit.form == form)
 
 
 @dataclass(frozen=True)
@@ -144,3 +152,14 @@ CASES = (
     FLATTENS,
     STEEPENS,
 )
+
+
+def assert_at_least(hits: int, runs: int, share: float) -> None:
+    """`hits` is compatible with a true share of at least `share`: a correct program fails here once in 1000 changes."""
+    assert stats.binom.cdf(hits, runs, share) > 1e-3, f"{hits} of {runs}, required {share}"
+
+
+def log_cost(x: np.ndarray, y: np.ndarray, exponent: float, ratio: np.ndarray) -> np.ndarray:
+    """Least squares of log y on log(a x^e + c) at c/a = ratio, minimised over a in closed form."""
+    r = np.log(y)[:, None] - np.log(x[:, None] ** exponent + ratio[None, :])
+    return ((r - r.mean(axis=0)) ** 2).sum(axis=0)
