@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from sklearn.manifold import smacof
+from sklearn.manifold import ClassicalMDS, smacof
 
 from analysis.figures import STYLE
 from analysis.lines import INK, MARKS
@@ -70,15 +70,15 @@ def paths_of(found: Study) -> list[Path]:
     """Every training with a sketch, thinned to MOMENTS points in all; it branches off after its last look at a stage
     up to SOLUTION."""
     frame = found.frame[found.frame[COLUMN].notna()]
-    axis = found.plan.get("by") or found.plan["over"]
-    shown = [name for name, values in found.plan["axes"].items() if len(values) > 1 and name != "branch"]
+    over = found.plan["over"]
+    shown = [name for name, values in found.plan["axes"].items() if len(values) > 1 and name != over] or [over]
     paths = []
     for _, row in frame.iterrows():
         vectors = np.stack([np.asarray(vector, dtype=float) for vector in row[COLUMN]])
         stage = np.asarray(row["curve_stage"], dtype=float) if "curve_stage" in frame else np.zeros(len(vectors))
         branch = int(np.flatnonzero(stage <= SOLUTION)[-1])
         keep = moments(len(vectors), branch, max(4, MOMENTS // len(frame)))
-        paths.append(Path(int(row["seed"]), named(row, shown or [axis]), vectors[keep], int(np.sum(keep < branch))))
+        paths.append(Path(int(row["seed"]), named(row, shown), vectors[keep], int(np.sum(keep < branch))))
     return paths
 
 
@@ -100,12 +100,9 @@ def scaled(vectors: Array) -> tuple[Array, float]:
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
     apart = np.clip(1 - unit @ unit.T, 0, None)
     np.fill_diagonal(apart, 0)
-    centre = np.eye(len(apart)) - 1 / len(apart)
-    values, axes = np.linalg.eigh(-centre @ (apart * apart) @ centre / 2)
-    start = axes[:, -2:] * np.sqrt(np.maximum(values[-2:], 1e-12))
-    found, _ = smacof(apart, init=start, n_init=1, random_state=0, normalized_stress=False)
-    distance = np.linalg.norm(found[:, None] - found[None], axis=-1)
-    return found, float(np.sqrt(np.sum((apart - distance) ** 2) / max(np.sum(apart * apart), 1e-300)))
+    start = ClassicalMDS(metric="precomputed").fit_transform(apart)
+    found, stress = smacof(apart, init=start, n_init=1, random_state=0, normalized_stress=True)
+    return found, float(stress)
 
 
 def draw_map(axes: Axes, paths: list[Path], part: slice) -> None:
