@@ -24,6 +24,7 @@ import pandas as pd
 from analysis import comparison
 from analysis.held import Board, Cells, Held, Part
 from analysis.powerlaws import PowerLaw, fit_power_law
+from analysis.series import titled
 from analysis.study import Study, answers
 from analysis.theory import Array, Claim, claims
 from analysis.verdict import against_bound, against_exponent, against_probability
@@ -48,9 +49,9 @@ def board(found: Study) -> Board:
             held.append(comparison.order(claim, frame, varying(found.plan)))
             continue
         held += thresholds(claim, found)
-        if claim.metric is None and claim.bound and claim.constant is not None:
+        if claim.metric is None and isinstance(claim.bound, str) and claim.constant is not None:
             held.append(step(claim, frame))
-        if claim.metric and claim.bound:
+        if claim.metric and claim.bound is not None:
             held.append(inequality(claim, frame))
         elif claim.metric:
             held.append(rate(claim, found.plan, frame))
@@ -72,17 +73,17 @@ def varying(plan: Mapping[str, Any]) -> list[str]:
 def unanswerable(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> str:
     """Why these rows say nothing about the claim; "" if they do."""
     if frame.empty:
-        return f"no rows with {', '.join(f'{n} = {v}' for n, v in claim.where.items())}" if claim.where else "no rows"
+        return f"no rows with {titled(claim.where)}" if claim.where else "no rows"
     if claim.critical and not answers(claim, plan):
         return f"it needs a sweep of {claim.critical} over {claim.over}"
     along = [f"curve_{claim.metric}", "curve_step"] if claim.per_step else []
-    missing = [name for name in (claim.metric, claim.bound, claim.needed, *along) if name and name not in frame]
+    missing = [name for name in (*claim.columns, *along) if name not in frame]
     if missing:
         return f"the rows have no column {', '.join(missing)}"
     if claim.order:
         absent = [value for value in claim.order[1:] if value not in plan["axes"].get(claim.order[0], ())]
-        return f"no rows with {claim.order[0]} = {absent[0]}" if absent else ""
-    if claim.metric and not claim.bound and len(plan["axes"].get(claim.over, ())) < 2:
+        return f"no rows with {titled({claim.order[0]: absent[0]})}" if absent else ""
+    if claim.metric and claim.bound is None and len(plan["axes"].get(claim.over, ())) < 2:
         return f"{claim.over} does not vary"
     return ""
 
@@ -118,7 +119,7 @@ def rate(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
     axes = [name for name in varying(plan) if name != claim.over]
     parts = []
     for key, rows in frame.groupby(axes or (lambda _: 0)):
-        title = ", ".join(f"{name} = {value}" for name, value in zip(axes, key, strict=True)) if axes else ""
+        title = titled(dict(zip(axes, key, strict=True))) if axes else ""
         parts.append(part(claim, title, rows[keep[rows.index]]))
     first = max(parts, key=lambda one: (one.law.status == "ok", span(one.law)))
     others = [one.verdict.kind if math.isfinite(one.law.exponent) else "no law" for one in parts]
@@ -145,7 +146,10 @@ def span(law: PowerLaw) -> float:
 
 
 def shortfall(claim: Claim, rows: pd.DataFrame) -> Array | None:
-    """By what factor each row's `over` misses what the hypotheses ask for; None where they ask for nothing."""
+    """By what factor each row's `over` misses what the hypotheses ask for, infinite where a hypothesis without a
+    factor is not met; None where they ask for nothing."""
+    if claim.met is not None:
+        return np.where(rows[claim.met].to_numpy(dtype=float) == 1, 1.0, np.inf)
     if claim.needed is None:
         return None
     return np.asarray(rows[claim.needed].to_numpy(dtype=float) / rows[claim.over].to_numpy(dtype=float))
@@ -157,13 +161,14 @@ def inequality(claim: Claim, frame: pd.DataFrame) -> Held:
         value, limit = worst(claim, frame), np.ones(len(frame))
         predicted = f"{claim.metric}(k) ≤ {claim.bound}^k {claim.metric}(0)"
     else:
-        value, limit = (frame[str(name)].to_numpy(dtype=float) for name in (claim.metric, claim.bound))
-        limit = (1.0 if claim.constant is None else claim.constant) * limit
-        predicted = f"{claim.metric} ≤ {'' if claim.constant in (None, 1) else f'{claim.constant:g} '}{claim.bound}"
+        value = frame[str(claim.metric)].to_numpy(dtype=float)
+        limit = (1.0 if claim.constant is None else claim.constant) * claim.bounds(frame)
+        factor = "" if claim.constant in (None, 1) else f"{claim.constant:g} "
+        predicted = f"{claim.metric} ≤ {factor}{claim.bound_name}"
     short = shortfall(claim, frame)
     verdict = against_bound(claim, value, limit, frame["cell_id"].tolist(), shortfall=short)
     ratio = value / limit
-    known = np.isfinite(ratio) if short is None else np.isfinite(ratio) & np.isfinite(short)
+    known = np.isfinite(ratio) if short is None else np.isfinite(ratio) & ~np.isnan(short)
     inside = np.ones(len(frame)) if short is None else (short <= 1).astype(float)
     beyond = known & (inside == 0)
     remark = ""

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.held import Held
+from analysis.series import titled
 from analysis.theory import Claim
 from analysis.verdict import NAN, Kind, Verdict, against_probability, verdict
 
@@ -15,15 +16,15 @@ LEVEL = 0.05  # shared by all grid points of a comparison (Bonferroni), so that 
 
 def probability(claim: Claim, frame: pd.DataFrame) -> Held:
     """The share of successes at each grid point against the column that states it."""
-    rows = frame.dropna(subset=["success", str(claim.bound)])
-    points = rows.groupby("point_id").agg(k=("success", "sum"), n=("success", "size"), p=(claim.bound, "mean"))
+    rows = frame.assign(stated=claim.bounds(frame)).dropna(subset=["success", "stated"])
+    points = rows.groupby("point_id").agg(k=("success", "sum"), n=("success", "size"), p=("stated", "mean"))
     found = against_probability(
         claim, points["k"], points["n"], points["p"], list(points.index), at_least=claim.at_least
     )
     gap = np.abs(points["k"] / points["n"] - points["p"])
     remark = f"largest gap between share and probability {gap.max():.2g}" if len(gap) else ""
     sign = "≥" if claim.at_least else "="
-    return Held(claim, found, "each grid point", f"share of successes {sign} {claim.bound}", remark=remark)
+    return Held(claim, found, "each grid point", f"share of successes {sign} {claim.bound_name}", remark=remark)
 
 
 def order(claim: Claim, frame: pd.DataFrame, axes: list[str]) -> Held:
@@ -42,7 +43,7 @@ def order(claim: Claim, frame: pd.DataFrame, axes: list[str]) -> Held:
     for key, rows in groups:
         lower, higher = (rows[rows[axis] == value][metric].to_numpy(dtype=float) for value in (less, more))
         if lower.size and higher.size:
-            titles.append(", ".join(f"{name} = {value}" for name, value in zip(others, key, strict=True)) or "all")
+            titles.append(titled(dict(zip(others, key, strict=True))) or "all")
             tests.append(p_values(lower, higher, counts=metric == "success"))
     found = _verdict(claim, titles, tests)
     predicted = f"{metric} at {axis} = {less} below {metric} at {axis} = {more}"

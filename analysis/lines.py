@@ -115,7 +115,7 @@ def training_figure(found: Study, name: str) -> Figure | None:
                 for value, colour in zip(values, colours, strict=True):
                     steps, middle, low, high = along(rows[rows[over] == value], name)
                     if steps.size:
-                        axes.plot(steps, middle, color=colour, lw=1.3, label=titled([over], [value]))
+                        axes.plot(steps, middle, color=colour, lw=1.3, label=titled({over: value}))
                         axes.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
                         positive &= bool((low[np.isfinite(low)] > 0).all())
                 axes.set_title(textwrap.fill(", ".join(p for p in (label, title) if p), 34), loc="left", fontsize=8)

@@ -3,7 +3,7 @@
 A *panel* is one value of the axes that are neither ``over`` nor ``by``; a *series* in it is one value of ``by``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -15,6 +15,7 @@ from scipy import stats
 from analysis.theory import Array, claims
 
 SUCCESS = "success"
+HUGE = 1e300  # stands for infinity
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +56,20 @@ def panels(plan: Mapping[str, Any], frame: pd.DataFrame, metric: str) -> list[Pa
 
 def panelled(plan: Mapping[str, Any], frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows by the axes that vary and are neither ``over`` nor ``by``, with a title such as "d = 16"."""
-    others = [name for name, values in plan["axes"].items() if len(values) > 1]
-    others = [name for name in others if name not in (plan["over"], plan.get("by"))]
     parts = []
-    for values in product(*(plan["axes"][name] for name in others)):
+    for setting in settings(plan, plan.get("by")):
         inside = np.ones(len(frame), dtype=bool)
-        for name, value in zip(others, values, strict=True):
+        for name, value in setting.items():
             inside &= (frame[name] == value).to_numpy()
         if inside.any():
-            parts.append((titled(others, values), frame[inside]))
+            parts.append((titled(setting), frame[inside]))
     return parts
+
+
+def settings(plan: Mapping[str, Any], beside: str | None) -> list[dict[str, Any]]:
+    """Every combination of the axes that vary, but for ``over`` and ``beside``."""
+    names = [name for name, values in plan["axes"].items() if len(values) > 1 and name not in (plan["over"], beside)]
+    return [dict(zip(names, values, strict=True)) for values in product(*(plan["axes"][name] for name in names))]
 
 
 def by(plan: Mapping[str, Any], frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -72,14 +77,12 @@ def by(plan: Mapping[str, Any], frame: pd.DataFrame) -> list[tuple[str, pd.DataF
     name = plan.get("by")
     if not name or name not in frame:
         return [("", frame)]
-    return [(titled([name], [value]), frame[frame[name] == value]) for value in plan["axes"][name]]
+    return [(titled({name: value}), frame[frame[name] == value]) for value in plan["axes"][name]]
 
 
-def titled(names: Sequence[str], values: Sequence[Any]) -> str:
+def titled(setting: Mapping[str, Any]) -> str:
     """ "d = 16, start = random"."""
-    return ", ".join(
-        f"{n} = {v:g}" if isinstance(v, float) else f"{n} = {v}" for n, v in zip(names, values, strict=True)
-    )
+    return ", ".join(f"{n} = {v:g}" if isinstance(v, float) else f"{n} = {v}" for n, v in setting.items())
 
 
 def series(plan: Mapping[str, Any], frame: pd.DataFrame, metric: str, label: str) -> Series:
@@ -90,15 +93,14 @@ def series(plan: Mapping[str, Any], frame: pd.DataFrame, metric: str, label: str
         rows = known[known[plan["over"]] == value]
         if len(rows):
             x.append(value)
-            found = share(rows[metric]) if metric == SUCCESS else quartiles(rows[metric])
+            found = share(int(rows[metric].sum()), len(rows)) if metric == SUCCESS else quartiles(rows[metric])
             points.append((*found, float(len(rows)), prediction(plan, rows) if metric == SUCCESS else np.nan))
     columns = np.array(points, dtype=float).reshape(-1, 5).T
     return Series(label, x, *columns)
 
 
-def share(successes: "pd.Series[Any]") -> tuple[float, float, float]:
-    """Share of successes with its Wilson interval."""
-    k, n = int(successes.sum()), len(successes)
+def share(k: int, n: int) -> tuple[float, float, float]:
+    """Share of k successes in n trainings with its 95% Wilson interval."""
     interval = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
     return k / n, float(interval.low), float(interval.high)
 
@@ -112,16 +114,17 @@ def quartiles(values: "pd.Series[Any]") -> tuple[float, float, float]:
 def prediction(plan: Mapping[str, Any], rows: pd.DataFrame) -> float:
     """The success probability that a claim states for these rows; NaN if none does."""
     for claim in claims(plan):
-        exact = claim.direction == "probability" and not claim.at_least and claim.bound in rows
+        exact = claim.direction == "probability" and not claim.at_least and set(claim.columns) <= set(rows)
         if exact and all((rows[name] == value).all() for name, value in claim.where.items()):
-            return float(rows[claim.bound].mean())
+            return float(claim.bounds(rows).mean())
     return float("nan")
 
 
 def along(rows: pd.DataFrame, name: str) -> tuple[Array, Array, Array, Array]:
     """A curve along the training: steps (K,), and median and quartiles over the trainings at each.
 
-    A training counts with its latest value at or before the step; a finished one keeps its last.
+    A training counts with its latest value at or before the step, a finished one keeps its last; NaN (a training that
+    diverged) counts as infinite.
     """
     column = f"curve_{name}"
     pairs = zip(rows["curve_step"], rows[column], strict=True) if column in rows else ()
@@ -130,5 +133,6 @@ def along(rows: pd.DataFrame, name: str) -> tuple[Array, Array, Array, Array]:
         return (np.zeros(0),) * 4
     steps = np.unique(np.concatenate([k for k, _ in curves]))
     full = np.array([y[np.searchsorted(k, steps, side="right") - 1] for k, y in curves])
-    low, middle, high = np.nanquantile(full, [0.25, 0.5, 0.75], axis=0)
+    finite = np.clip(np.nan_to_num(full, nan=HUGE), -HUGE, HUGE)  # quantiles between infinities are not numbers
+    low, middle, high = (np.where(q > HUGE / 1e3, np.inf, q) for q in np.quantile(finite, [0.25, 0.5, 0.75], axis=0))
     return steps, middle, low, high

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis import figures
+from analysis.series import settings, titled
 from analysis.theory import Claim, claims
 from analysis.thresholds import ThresholdLaw, fit_threshold, tally
 from analysis.verdict import Verdict, against_exponent
@@ -90,14 +90,12 @@ def study(out: str, plan: Mapping[str, Any]) -> Study:
 
 def split(plan: Mapping[str, Any], rows: pa.Table) -> list[tuple[str, pa.Table]]:
     """The rows by the axes that vary beside critical and over, with a title such as "d = 16" (empty if none vary)."""
-    others = [name for name, values in plan["axes"].items() if len(values) > 1]
-    others = [name for name in others if name not in (plan["critical"], plan["over"])]
     parts = []
-    for values in product(*(plan["axes"][name] for name in others)):
+    for setting in settings(plan, plan["critical"]):
         part = rows
-        for name, value in zip(others, values, strict=True):
+        for name, value in setting.items():
             part = part.filter(pc.equal(part[name], value)) if len(part) else part
-        parts.append((", ".join(f"{name} = {value}" for name, value in zip(others, values, strict=True)), part))
+        parts.append((titled(setting), part))
     return parts
 
 

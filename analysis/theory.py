@@ -47,16 +47,34 @@ class Claim:
     critical: str | None = None
     metric: str | None = None
     exponent: float | None = None
-    bound: str | None = None
+    bound: str | float | None = None
     constant: float | None = None
     hypotheses: tuple[str, ...] = ()
     small: bool = False
     needed: str | None = None
+    met: str | None = None
     per_step: bool = False
     at_start: bool = False
     at_least: bool = False
     order: tuple[str, Any, Any] | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the rows that the claim speaks of."""
+        named = (self.metric, self.bound, self.needed, self.met)
+        return tuple(name for name in named if isinstance(name, str))
+
+    @property
+    def bound_name(self) -> str:
+        """The bound as one reads it: a column's name, or a number."""
+        return self.bound if isinstance(self.bound, str) else f"{self.bound:g}"
+
+    def bounds(self, rows: Any) -> Array:
+        """The bound of every row, (N,); ``rows`` by column, for instance a data frame."""
+        if isinstance(self.bound, str):
+            return np.asarray(rows[self.bound], dtype=np.float64)
+        return np.full(len(rows[self.over]), float(self.bound or 0))
 
     @property
     def lower_bound(self) -> bool:

@@ -79,8 +79,8 @@ def against_exponent(law: Law, claim: Claim, *, shortfall: float = 1.0, margin: 
     kind = _compare(law, q, margin, claim.lower_bound)
     gap = abs(law.exponent - q)
     if shortfall > 1:
-        label = f"vacuous here: hypotheses missed by a factor {shortfall:.3g}"
-        tail = f"its hypotheses are missed by a factor {shortfall:.3g} or more at every measured point"
+        label = f"vacuous here: hypotheses {missed(shortfall)}"
+        tail = f"its hypotheses are {missed(shortfall)} at best, over the measured points"
         return verdict("vacuous", label, claim, text, law.over_range, shortfall, (), tail)
     if kind == "loose":
         tail = f"the claimed exponent {q:g} is loose by {_gaps(law, q, x)} on this range"
@@ -133,7 +133,7 @@ def against_bound(
         return verdict("inconclusive", "inconclusive", claim, law, nowhere, NAN, (), "no cell to judge")
     if n == 0:
         factor = float(miss[known].min())
-        label = f"vacuous here: hypotheses missed by a factor {factor:.3g}"
+        label = f"vacuous here: hypotheses {missed(factor)}"
         return verdict(
             "vacuous",
             label,
@@ -142,7 +142,7 @@ def against_bound(
             nowhere,
             factor,
             (),
-            f"every cell misses its hypotheses by a factor {factor:.3g} or more",
+            f"in every cell its hypotheses are {missed(factor)} at best",
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(value[judged] > 0, limit[judged] / value[judged], np.inf)
@@ -190,6 +190,11 @@ def against_probability(
     tail = "exact binomial 95% intervals, Bonferroni over grid points"
     tail += f"; violated at {', '.join(ids[:5])}" + (f" and {len(ids) - 5} more" if len(ids) > 5 else "") if ids else ""
     return verdict(kind, label, claim, law, (NAN, NAN), NAN, ids, tail)
+
+
+def missed(factor: float) -> str:
+    """By what factor hypotheses are missed; infinite where they are of the yes-or-no kind."""
+    return f"missed by a factor {factor:.3g}" if np.isfinite(factor) else "not met"
 
 
 def _compare(law: Law, q: float, margin: float, lower_bound: bool) -> Kind:

@@ -8,7 +8,6 @@ from analysis.held import Board
 from analysis.series import SUCCESS, Panel, panels, shown
 from analysis.study import Group, Study, tallied
 from analysis.tables import measured
-from analysis.verdict import against_exponent
 
 TABLES, FIGURES = 2, 3  # so many on the terminal; the page has them all
 
@@ -47,7 +46,7 @@ def of_group(group: Group, over: str, critical: str) -> list[str]:
         lines.append(f"{point.over:8g} {middle}   {f'[{low:.2f}, {high:.2f}]':18s}  {point.trainings:9d}{far}")
     lines.append("law        " + group.law.summary().replace("\n", "\n           "))
     if claim := group.panel.claim:
-        verdict = against_exponent(group.law, claim)
+        verdict = next(one for one in group.verdicts if one.claim == claim)
         lines.append(f"theorem    {claim.statement} ({claim.source}) [{claim.tag}]")
         grown = f"; its bound, with the lambda0 of these data, grows as {claim.over}^{group.bound_exponent:.1f}"
         apart = abs(group.bound_exponent - (claim.exponent or 0.0)) > 0.05  # False without a bound

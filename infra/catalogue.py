@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from analysis.series import along, share
 from infra.records import HEAD
 
 OUTCOMES = ("fit", "unfit", "diverged", "failed")
-NORMAL_97_5 = 1.959963984540054  # 97.5% quantile of the standard normal
 NOT_MEASURED = {"success", "pack_seconds", "threads"}  # numbers that are not a median over seeds
 
 
@@ -87,14 +86,6 @@ def outcome_counts(outcomes: Sequence[str]) -> dict[str, float]:
     return {"trainings": float(len(outcomes))} | {name: float(counts[name]) for name in OUTCOMES}
 
 
-def wilson(successes: float, trials: float) -> tuple[float, float]:
-    """95% score interval of a success probability: Wilson 1927, J. Am. Stat. Assoc. 22, 209-212."""
-    z2 = NORMAL_97_5**2
-    centre = (successes + z2 / 2) / (trials + z2)
-    spread = math.sqrt(z2) / (trials + z2) * math.sqrt(successes * (trials - successes) / trials + z2 / 4)
-    return max(0.0, centre - spread), min(1.0, centre + spread)
-
-
 def numbers(point: Point) -> dict[str, float]:
     """Counts, ``success_rate`` with its interval (failed trainings left out) and the median over seeds of each column.
 
@@ -103,8 +94,8 @@ def numbers(point: Point) -> dict[str, float]:
     result = dict(point.counts)
     trials = result["trainings"] - result["failed"]
     if trials:
-        low, high = wilson(result["fit"], trials)
-        result |= {"success_rate": result["fit"] / trials, "success_rate_low": low, "success_rate_high": high}
+        rate, low, high = share(int(result["fit"]), int(trials))
+        result |= {"success_rate": rate, "success_rate_low": low, "success_rate_high": high}
     measured = point.rows.column_names[point.rows.column_names.index("outcome") :]
     for name in measured:
         type_ = point.rows.schema.field(name).type
@@ -124,13 +115,7 @@ def loss_curve(rows: pa.Table) -> list[tuple[int, float]]:
     """
     if "curve_loss" not in rows.column_names:
         return []
-    pairs = zip(rows["curve_step"].to_pylist(), rows["curve_loss"].to_pylist(), strict=True)
-    curves = [(np.array(steps), np.array(losses)) for steps, losses in pairs if losses]
-    if not curves:
-        return []
-    steps = np.unique(np.concatenate([at for at, _ in curves]))
-    full = np.array([losses[np.searchsorted(at, steps, side="right") - 1] for at, losses in curves])
-    middle = np.median(np.where(np.isnan(full), np.inf, full), axis=0)
+    steps, middle, *_ = along(rows.select(["curve_step", "curve_loss"]).to_pandas(), "loss")
     return [(int(step), float(value)) for step, value in zip(steps, middle, strict=True) if math.isfinite(value)]
 
 

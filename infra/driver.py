@@ -92,18 +92,15 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
         print(summary.text)
         print(f"report     {out.rstrip('/')}/{report.PAGE}")
         print(catalogued(request, recipe, summary, uri))
-        if summary.rows and summary.rows == summary.failed:
-            trained = (
-                trained if trained.error or trained.interrupted else Trained(error="every training failed (report)")
-            )
+        why = "every training failed, see the report" if summary.rows and summary.rows == summary.failed else ""
     except ResultsError as error:  # a full disk, most likely: what is recorded stays, and the way on is told below
-        trained = trained if trained.lost or trained.interrupted else Trained(error=str(error))
+        why = str(error)
     if trained.interrupted:
         say(f"interrupted; what is recorded stays, go on with: {request.command}")
         return 130
-    if trained.error:
+    if why := trained.error or why:
         lost = f"{trained.lost} packs were not recorded: " if trained.lost else ""
-        say(f"{request.sweep.name}: {lost}{trained.error}; mend it, go on with: {request.command}")
+        say(f"{request.sweep.name}: {lost}{why}; mend it, go on with: {request.command}")
         return 2
     return 0
 

@@ -70,3 +70,17 @@ def test_a_claim_speaks_only_of_its_own_rows():
     assert board.unanswerable(absent, {"axes": {}}, board.spoken_of(absent, frame)) == "no rows with depth = 3"
     missing = Claim(**{**ORDER.__dict__, "order": ("start", "a", "z")})
     assert "start = z" in board.unanswerable(missing, {"axes": {"start": ["a", "b"]}}, frame)
+
+
+def test_a_bound_that_is_a_number_and_a_hypothesis_without_a_factor():
+    """Half of the trainings meet the hypothesis; the bound 1 fails only in others, which are not judged."""
+    ratio, met = np.array([0.5, 0.9, 1.5, 2.0]), [1, 1, 0, 0]
+    frame = pd.DataFrame({"ratio": ratio, "met": met, "k": 1, "cell_id": list("abcd")})
+    claim = Claim("ratio", "planted", "ratio ≤ 1", PAPER, "paper", "inequality", "k", metric="ratio", bound=1.0)
+    assert board.inequality(claim, frame).verdict.kind == "violated"
+    under = Claim(**{**claim.__dict__, "met": "met"})
+    held = board.inequality(under, frame)
+    assert held.verdict.kind == "holds" and held.predicted == "ratio ≤ 1"
+    assert held.cells.inside.tolist() == [1, 1, 0, 0]
+    none = board.inequality(under, frame[2:])
+    assert none.verdict.label == "vacuous here: hypotheses not met"

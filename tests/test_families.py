@@ -81,7 +81,7 @@ def test_claims_speak_of_axes_and_columns(family, module):
     plan = json.loads(json.dumps({"family": family, "claims": module.CLAIMS}))
     for one in theory.claims(plan):
         assert {one.over, one.critical or one.over, *one.where} <= axes | {"eta", one.critical}, one.name
-        assert {name for name in (one.metric, one.bound, one.needed) if name} <= numbers, one.name
+        assert set(one.columns) <= numbers and (isinstance(one.bound, str | None) or one.bound > 0), one.name
         assert one.direction in typing.get_args(theory.Direction) and one.tag in typing.get_args(theory.Tag)
         assert one.order is None or one.order[0] in axes
         assert bool(one.critical) + bool(one.metric) + (one.direction in ("probability", "order")) >= 1, one.name

@@ -91,3 +91,32 @@ def test_scaling_is_the_same_again_and_keeps_what_is_a_plane():
 
 def test_names_are_positions():
     assert lines.positions(["x", "y"]).tolist() == [0, 1] and lines.positions([2.0, 8.0]).tolist() == [2, 8]
+
+
+@pytest.mark.parametrize(
+    ("fit", "trials", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson(fit: int, trials: int, low: float, high: float) -> None:
+    """The last two: Newcombe 1998, Stat. Med. 17, 857-872, table I, score method."""
+    assert series.share(fit, trials)[1:] == pytest.approx((low, high), abs=6e-5)
+
+
+def test_a_diverged_training_counts_as_infinite_along_the_training():
+    curves = [[4.0, 1.0], [4.0, 3.0], [4.0, float("nan")]]
+    rows = pd.DataFrame({"curve_step": [[0, 1]] * 3, "curve_loss": curves})
+    _, middle, low, high = along(rows, "loss")
+    assert middle.tolist() == [4, 3] and low.tolist() == [4, 2] and high.tolist() == [4, np.inf]
+
+
+def test_a_claim_may_state_its_bound_as_a_number():
+    told = {"name": "sure", "statement": "s", "source": ["P", "", ""], "tag": "paper", "direction": "probability",
+            "over": "s", "bound": 0.75}  # fmt: skip
+    found = panels(PLAN | {"claims": [told]}, frame(), "success")
+    assert found[0].series[0].predicted.tolist() == [0.75] * 3

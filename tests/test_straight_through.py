@@ -286,4 +286,4 @@ def test_sampled_coarse_gradients_add_up_to_the_closed_form_along_a_training():
         ratios = torch.tensor([row["sampling_ratio"] for row in rows])
         # between chi^2 with 1 and with 4 degrees over their number: standard deviation at most sqrt(2)
         assert abs(ratios.mean() - 1) < 4 * math.sqrt(2 / 20)
-        assert all(row["sampling_ratio"] < row["sampling_bound"] for row in rows)
+        assert all(row["sampling_ratio"] < ste.SAMPLING for row in rows)

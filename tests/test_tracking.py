@@ -158,21 +158,6 @@ def test_a_curve_by_hand() -> None:
     assert catalogue.loss_curve(rows.slice(3)) == []
 
 
-@pytest.mark.parametrize(
-    ("fit", "trials", "low", "high"),
-    [
-        (0, 10, 0.0, 0.2775),
-        (5, 10, 0.2366, 0.7634),
-        (10, 10, 0.7225, 1.0),
-        (81, 263, 0.2553, 0.3662),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilson(fit: int, trials: int, low: float, high: float) -> None:
-    """The last two: Newcombe 1998, Stat. Med. 17, 857-872, table I, score method."""
-    assert catalogue.wilson(fit, trials) == pytest.approx((low, high), abs=6e-5)
-
-
 def test_failed_trainings_count_but_do_not_enter_the_rate() -> None:
     outcomes, losses = ["fit", "fit", "failed", "diverged"], [1.0, 3.0, None, float("nan")]
     rows = pa.table({"outcome": outcomes, "success": [1, 1, None, 0], "loss": losses})

@@ -23,9 +23,10 @@ A family is a module with these names, written for ONE training; ``infra.pack`` 
 and, where it pays, ``step_packed(stacked)``: a faster exact form of ``step`` on a stacked state, free to work in place;
 and, where a cell needs files, ``check(cell)``: ValueError or OSError, in one line, when they are not there. They lie in
 the folder that the environment variable WIDTHLAW_DATA names (a sweep's ``--data-dir``).
-Two observed names mean something to the analysis: ``sketch``, a vector that keeps inner products of the weights, is
-drawn as a map (for a sweep with "sketch" among its curves), and ``stage``, at most 1 until a training leaves the path
-that it shares with others of its seed, says where the map branches.
+
+Two observed names mean something to the analysis: ``sketch``, a vector that keeps inner products of the weights, as
+many numbers a layer as the axis ``sketch_size`` says, is drawn as a map (for a sweep with "sketch" among its curves);
+``stage``, at most 1 until a training leaves the path that it shares with others of its seed, says where it branches.
 
 A training of several stages (train, perturb, retrain) is a state machine: the stage is a tensor of the state, and
 ``step`` chooses with ``torch.where``. Randomness inside ``step`` (mini-batches, fresh samples) comes from ``uniform``
@@ -114,15 +115,16 @@ def claim(
         sufficient   ``critical``* <= C over^``exponent``: more than enough; a law below it shows the bound loose
         necessary    ``critical``* >= c over^``exponent``
         rate         ``metric`` ~ over^``exponent`` at fixed other axes
-        inequality   ``metric`` <= ``constant`` x the column ``bound`` in every training
-        probability  the share of successes is the column ``bound``; with ``at_least``, at least that
+        inequality   ``metric`` <= ``constant`` x ``bound`` in every training
+        probability  the share of successes is ``bound``; with ``at_least``, at least that
         order        ``metric`` (default success) at axis ``order[0]`` is lower for ``order[1]`` than for ``order[2]``
 
-    over: the axis that the statement is about. More, all optional: critical, metric, exponent, bound, constant (None:
-    the paper leaves it unstated, and no finite range can refute the claim), order, at_least; hypotheses, in words;
-    where: axis values under which the claim speaks, {"start": "random"}; needed: the column with the least ``over``
-    that the hypotheses ask for; small: the theorem wants the critical axis small (a step size); per_step: the bound is
-    a factor per step, metric(k) <= bound^k metric(0); at_start: the metric is taken before the training.
+    over: the axis that the statement is about. More, all optional: critical, metric, exponent, bound (a column, or a
+    positive number), constant (None: the paper leaves it unstated, and no finite range can refute the claim), order,
+    at_least; hypotheses, in words; where: axis values under which the claim speaks, {"start": "random"}; needed: the
+    column with the least ``over`` that the hypotheses ask for; met: the column that is 1 where they are met; small:
+    the theorem wants the critical axis small (a step size); per_step: the bound is a factor per step, metric(k) <=
+    bound^k metric(0); at_start: the metric is taken before the training.
     """
     told = {"name": name, "statement": statement, "source": list(source), "tag": tag, "direction": direction}
     return told | {"over": over} | more

@@ -79,7 +79,6 @@ COLUMNS = {
     "origin_ratio": ("right over left side of eq. (4) at (0, V, theta), largest of all steps; NaN for tweaked", "1"),
     "step_gradient": ("largest |grad| of a step over L, eq. (6); NaN unless tweaked", "1"),
     "regret": ("left side of eq. (7); NaN unless tweaked", "1"),
-    "one": ("1, the bound of ratios and shares", "1"),
     "linear_floor": ("F_lin(w*), eq. (2); tweaked: the minimum in the ball, eq. (7)", "1"),
     "linear_norm": ("|w*|", "1"),
     "eta": ("step size", "1"),
@@ -95,18 +94,18 @@ CLAIMS = (
         "gradient bound",
         "‖∇F‖ √(2‖w‖² + ‖w*‖²(2 + ‖V‖²/‖w‖²)) ≥ F − F_lin(w*) at every w ≠ 0",
         (*_SHAMIR, "from convexity in h"), "derived", "inequality", "init_scale", metric="gradient_ratio",
-        bound="one", constant=1.0, hypotheses=_ANY, where={"model": "resnet"},
+        bound=1.0, hypotheses=_ANY, where={"model": "resnet"},
     ),
     claim(
         "curvature bound at w = 0",
         "‖∇F‖ + ‖V‖ √(|λ|‖∂²F/∂w²‖ + λ²) ≥ (F − F_lin(w*))/‖w*‖ at w = 0, λ the least eigenvalue of the Hessian",
         (*_SHAMIR, "from convexity in h"), "derived", "inequality", "init_scale", metric="origin_ratio",
-        bound="one", constant=1.0, hypotheses=_ANY, where={"model": "resnet"},
+        bound=1.0, hypotheses=_ANY, where={"model": "resnet"},
     ),
     claim(
         "no local minimum above the linear floor",
         "no local minimum lies above the best linear predictor's loss (read as: within 1% of the gap to w = 0)",
-        (*_SHAMIR, "abstract"), "abstract", "probability", "init_scale", bound="one", at_least=True,
+        (*_SHAMIR, "abstract"), "abstract", "probability", "init_scale", bound=1.0, at_least=True,
         hypotheses=(*_ANY, "gradient descent reaches a local minimum within the step budget"),
         where={"model": "resnet"},
     ),
@@ -241,7 +240,6 @@ def measure(s: State) -> dict[str, Float[Tensor, ""]]:
 def theory(s: State) -> dict[str, Float[Tensor, ""]]:
     bound = s.radius * s.lipschitz / math.sqrt(s.X.shape[0])
     return {
-        "one": torch.ones_like(s.floor),
         "linear_floor": s.floor,
         "linear_norm": s.w_star.square().sum().sqrt(),
         "eta": s.eta,

@@ -51,6 +51,7 @@ VERSION = "1"
 SHAPE = ("m", "d", "gradient", "batch")
 ESTIMATORS = ("identity", "relu", "clipped_relu")
 ROUNDING = 1e-12  # a smaller rise of the loss, in units of |v*|^2, is none
+SAMPLING = float(stats.chi2.isf(1e-6, 1))  # sampling_ratio exceeds it once in a million
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ COLUMNS = {
     "largest_rise": ("largest rise of the population loss in one step, at least 1e-16", "|v*|^2"),
     "anticorrelation": ("largest -|w| <E g, df/dw> on the way, at least 1e-16", "|v*|^4"),
     "norm_min": ("smallest |w| on the way; the theorem wants it bounded below", "1"),
-    "width_needed": ("0 where |w| stayed above 0.1; else 1e9: the theorem wants |w| bounded below", "units"),
+    "norm_bounded": ("1 where |w| stayed above 0.1: the theorem wants it bounded below", "1"),
     "v_overlap": ("v.v* / |v*|^2; where v has settled, below 0 means trapped", "1"),
     "coarse_gradient": ("|E g| at the last weights", "|v*|^2"),
     "sampling_ratio": ("|sum of (g - E g)|^2 / sum of |g - E g|^2, g sampled; 1 on average if eq. (6) holds", "1"),
@@ -105,8 +106,6 @@ COLUMNS = {
     "success_probability": ("random start: chance of eq. (11); spurious start: chance that it is no minimum", "1"),
     "eta": ("step size of the output layer", "1"),
     "budget_steps": ("step budget", "steps"),
-    "rounding": ("rise of the loss that counts as rounding", "|v*|^2"),
-    "sampling_bound": ("1 - 1e-6 quantile of chi^2, 1 degree of freedom: bound on sampling_ratio", "1"),
 }
 
 _YIN, _ARXIV = "Yin, Lyu, Zhang, Osher, Qi, Xin 2019", "1903.05662"
@@ -116,7 +115,7 @@ _EXPECTED = {"gradient": "expected"}
 _SPURIOUS = {"start": "spurious", "gradient": "expected"}
 _descent = partial(
     claim, source=(_YIN, _ARXIV, "convergence theorem"), tag="paper", direction="inequality", over="m",
-    metric="largest_rise", bound="rounding", constant=1.0, needed="width_needed", hypotheses=_SMALL,
+    metric="largest_rise", bound=ROUNDING, met="norm_bounded", hypotheses=_SMALL,
 )  # fmt: skip
 
 # fmt: off
@@ -128,7 +127,7 @@ CLAIMS = (
     claim(
         "positive correlation", "⟨E g, ∂f/∂w⟩ ≥ 0 everywhere, for identity, ReLU and clipped ReLU",
         (_YIN, _ARXIV, "lemmas on the coarse gradients"), "paper", "inequality", "m", metric="anticorrelation",
-        bound="rounding", constant=1.0, hypotheses=_MODEL,
+        bound=ROUNDING, hypotheses=_MODEL,
     ),
     claim(
         "identity does not descend near the spurious minimum",
@@ -158,7 +157,7 @@ CLAIMS = (
     claim(
         "closed form of the coarse gradient", "sampled coarse gradients have the expectation of the closed form",
         (_YIN, _ARXIV, "lemmas on the coarse gradients"), "paper", "inequality", "m", metric="sampling_ratio",
-        bound="sampling_bound", constant=1.0, hypotheses=_MODEL, where={"gradient": "sampled"},
+        bound=SAMPLING, hypotheses=_MODEL, where={"gradient": "sampled"},
     ),
 )
 # fmt: on
@@ -262,7 +261,7 @@ def measure(s: State) -> dict[str, Float[Tensor, ""]]:
         "anticorrelation": s.anticorrelation,
         "norm_min": s.norm_min,
         "sampling_ratio": dot(s.drift, s.drift) / s.spread.clamp(min=1e-300),
-        "width_needed": torch.where(s.norm_min >= 0.1, 0.0, 1e9),
+        "norm_bounded": (s.norm_min >= 0.1).to(s.v.dtype),
         "v_overlap": dot(s.v, s.v_star) / scale,
         "global_distance": distance(s, s.v_star, s.w_star),
         "coarse_gradient": norm(coarse_gradient(s.v, s.w, s.v_star, s.w_star, s.ste)) / scale,
@@ -283,8 +282,6 @@ def theory(s: State) -> dict[str, Float[Tensor, ""]]:
         "success_probability": s.success_probability,
         "eta": s.eta,
         "budget_steps": s.budget.to(s.v.dtype),
-        "rounding": torch.full_like(scale, ROUNDING),
-        "sampling_bound": torch.full_like(scale, float(stats.chi2.isf(1e-6, 1))),
     }
 
 
