@@ -7,7 +7,7 @@ wrong is refused with the row named; what is missing (a NaN outcome) is left out
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -42,6 +42,7 @@ class Tally:
 
     ``second`` is a further axis (d, the init scale) or None. ``dropped`` counts trainings with a NaN
     outcome, ``repeated`` those recorded more than once (same axes, same seed, same outcome: counted once).
+    ``falling``: it is failures that are counted, because success ends along the critical axis.
     """
 
     over: Array
@@ -55,6 +56,7 @@ class Tally:
     over_name: str = "n"
     critical_name: str = "m"
     second_name: str = "d"
+    falling: bool = False
     merged: str = ""  # what became of cells too many to fit one by one; see merging.py
 
     @property
@@ -73,8 +75,14 @@ class Tally:
         return Tally(
             self.over[keep], self.critical[keep], self.successes[keep], self.trials[keep],
             second, shared, self.dropped, self.repeated,
-            self.over_name, self.critical_name, self.second_name, self.merged,
+            self.over_name, self.critical_name, self.second_name, self.falling, self.merged,
         )  # fmt: skip
+
+    def turned(self) -> Tally:
+        """Failures counted as successes and the other way round: what ends along the critical axis begins there."""
+        old = self.shared
+        shared = old and replace(old, successes=old.trials - old.successes)
+        return replace(self, successes=self.trials - self.successes, shared=shared, falling=not self.falling)
 
 
 def tally(

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from analysis import figures
 from analysis.series import settings, titled
 from analysis.theory import Claim, claims
-from analysis.thresholds import ThresholdLaw, fit_threshold, tally
+from analysis.thresholds import Tally, ThresholdLaw, fit_threshold, tally
 from analysis.verdict import Verdict, against_exponent
 from infra import records
 
@@ -104,12 +104,21 @@ def fitted(plan: Mapping[str, Any], title: str, rows: pa.Table) -> Group:
     critical, over = plan["critical"], plan["over"]
     columns = [rows[name].to_numpy() if len(rows) else np.zeros(0) for name in (critical, over, "success")]
     counts = tally(*columns, critical_name=critical, over_name=over)  # equal seeds at other shapes are independent
-    law = fit_threshold(counts, plan["level"])
+    law = law_of(counts, plan)
     about = [claim for claim in claims(plan) if answers(claim, plan)]
     slope = min(about, key=lambda claim: not claim.gates, default=None)  # the theorem drawn beside the law
     verdicts = tuple(against_exponent(law, claim) for claim in about)
     panel, growth = figures.Panel(title, counts, law, slope), bound_growth(rows, slope, law)
     return Group(title, law, panel, verdicts, growth, tallied(rows), records.digest(rows))
+
+
+def law_of(counts: Tally, plan: Mapping[str, Any]) -> ThresholdLaw:
+    """The law of the width at which the plan's share of the trainings succeeds; where success ends along the axis, of
+    the largest at which that share still does."""
+    level = plan["level"]
+    if not plan.get("falling"):
+        return fit_threshold(counts, level)
+    return replace(fit_threshold(counts.turned(), 1 - level), level=level)
 
 
 def bound_growth(rows: pa.Table, claim: Claim | None, law: ThresholdLaw) -> float:

@@ -82,7 +82,10 @@ def _single_slope(data: Tally) -> Array | None:
 
 def falls(data: Tally) -> str:
     """What status "reversed" means."""
-    return f"success falls with {data.critical_name}: there is no width from which on it succeeds"
+    m = data.critical_name
+    if data.falling:
+        return f"success rises with {m}: there is no {m} from which on it fails"
+    return f"success falls with {m}: there is no {m} from which on it succeeds"
 
 
 def _blank(data: Tally, level: float, points: tuple[Threshold, ...], status: str) -> ThresholdLaw:
@@ -115,7 +118,7 @@ def remarks(data: Tally, points: tuple[Threshold, ...]) -> tuple[str, ...]:
     for side in ("above", "below"):
         where = [f"{point.over:g}" for point in points if point.censored == side]
         if where:
-            notes.append(f"{m}* lies {side} every width tried at {data.over_name} = {', '.join(where)}")
+            notes.append(f"{m}* lies {side} every {m} tried at {data.over_name} = {', '.join(where)}")
     if data.dropped:
         notes.append(f"{data.dropped} trainings without an outcome dropped")
     if data.repeated:

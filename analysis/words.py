@@ -40,10 +40,10 @@ def of_group(group: Group, over: str, critical: str) -> list[str]:
     lines = [head + (f"   {group.title}" if group.title else "")]
     for point in group.law.points:
         low, high = point.interval
-        far = {None: "", "above": "  beyond the widths tried", "below": "  below the widths tried"}[point.censored]
+        far = {None: "", "above": f"  above every {critical} tried", "below": f"  below every {critical} tried"}
         middle = f"{point.critical:9.2f}" if np.isfinite(point.critical) else "        -"
-        far += "  (a step)" if point.separated and point.censored is None else ""
-        lines.append(f"{point.over:8g} {middle}   {f'[{low:.2f}, {high:.2f}]':18s}  {point.trainings:9d}{far}")
+        end = far[point.censored] + ("  (a step)" if point.separated and point.censored is None else "")
+        lines.append(f"{point.over:8g} {middle}   {f'[{low:.2f}, {high:.2f}]':18s}  {point.trainings:9d}{end}")
     lines.append("law        " + group.law.summary().replace("\n", "\n           "))
     if claim := group.panel.claim:
         verdict = next(one for one in group.verdicts if one.claim == claim)

@@ -131,6 +131,7 @@ def manifest(request: Request) -> dict[str, Any]:
         "plan_id": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20],
         "claim": request.sweep.claim,
         "critical": request.sweep.critical,
+        "falling": request.sweep.falling,
         "over": request.sweep.over,
         "by": request.sweep.by,
         "metrics": request.sweep.metrics,

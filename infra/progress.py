@@ -139,7 +139,8 @@ def exponent(counts: Counter[Count], plan: Mapping[str, Any]) -> str:
         return "no law yet"
     fit = np.array([counts[n, m, "f"] for n, m in points])
     trials = np.array([sum(counts[n, m, letter] for letter in "fud") for n, m in points])
-    law = fit_fast(tally_counts([m for _, m in points], [n for n, _ in points], fit, trials))
+    tallied = tally_counts([m for _, m in points], [n for n, _ in points], fit, trials)
+    law = fit_fast(tallied.turned() if plan.get("falling") else tallied)
     if not np.isfinite(law.exponent):
         return f"no exponent yet ({law.status})"
     low, high = law.interval

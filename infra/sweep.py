@@ -8,9 +8,11 @@ class Sweep:
     """A named set of cells with the question it asks.
 
     over: the axis along which the answer is read. critical: the axis whose threshold over ``over`` is sought; None when
-    the question is about shares of success or metrics. by: the axis whose values are compared, one curve each. metrics:
-    columns drawn along ``over``. curves: columns drawn along the training. axes: each family's default grid, as option
-    texts; the first family is the default. presets: named grids, ``--preset NAME``, in the same form.
+    the question is about shares of success or metrics. falling: success ends along the critical axis instead of
+    beginning there, and its threshold is where half of the trainings still succeed. by: the axis whose values are
+    compared, one curve each. metrics: columns drawn along ``over``. curves: columns drawn along the training. axes:
+    each family's default grid, as option texts; the first family is the default. presets: named grids, ``--preset
+    NAME``, in the same form.
     """
 
     name: str
@@ -18,6 +20,7 @@ class Sweep:
     over: str
     axes: dict[str, dict[str, str]]
     critical: str | None = None
+    falling: bool = False
     by: str | None = None
     metrics: tuple[str, ...] = ()
     curves: tuple[str, ...] = ()

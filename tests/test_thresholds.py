@@ -294,3 +294,22 @@ def test_coverage_of_the_envelope(shift: float) -> None:
     assert holds(found, 1.5, "envelope") >= least(0.90)
     assert holds(found, 1.5) < 0.8  # the plain interval does not: that is what the envelope is for
     assert np.mean([law.envelope[0] > 1.5 for law in found]) <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / RUNS)
+
+
+# --- an axis along which success ends ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_where_success_ends_is_where_failure_begins(fit) -> None:
+    """At a = 1 / m success falls with a, and a* = 1 / m*: the exponent turns its sign, the thresholds are inverse."""
+    rising = sweep(power(1.5), 3000, np.random.default_rng(3))
+    falling = tally_counts(1 / rising.critical, rising.over, rising.successes, rising.trials, critical_name="a")
+    assert fit(falling).status == "reversed"
+    law, mirrored = fit(rising), fit(falling.turned())
+    assert mirrored.status == "ok"
+    # the same likelihood in mirrored coordinates; the default's grid of asymmetries is not mirrored: a tenth of a se
+    assert mirrored.exponent == pytest.approx(-law.exponent, abs=0.1 * (law.interval[1] - law.interval[0]))
+    for there, here in zip(mirrored.points, law.points, strict=True):
+        assert there.critical == pytest.approx(1 / here.critical, rel=0.05)
+    assert fit(rising.turned()).notes[0] == "success rises with m: there is no m from which on it fails"
+    assert np.array_equal(rising.turned().turned().successes, rising.successes)
