@@ -12,10 +12,8 @@ demo: .venv/ready
 	@echo "2/2  Du et al. 2018: how wide must a two-layer ReLU network be for gradient descent to fit n samples?"
 	$(BIN)/python sweeps/width_vs_n.py --out results/demo
 
-claims: .venv/ready  ## every sweep's default grid, resumable, and one page over all of them
-	for sweep in sweeps/[a-z]*.py; do \
-	  $(BIN)/python $$sweep --out results/claims/$$(basename $$sweep .py) || exit $$?; done
-	$(BIN)/widthlaw report results/claims/* --page results/claims.html
+claims: .venv/ready  ## every sweep on its default grid, resumable, and one page of verdicts over all ten papers
+	$(BIN)/python -m sweeps
 
 test: .venv/ready chromium fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
 	$(BIN)/python -m pytest -m cluster

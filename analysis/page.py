@@ -72,6 +72,11 @@ class Section:
 
 def render(title: str, sections: Sequence[Section], folder: Mapping[str, Any]) -> str:
     """The page. folder: what concerns all plans: trainings, foreign files, set-aside files, duplicates."""
+    return environment().get_template("page.html").render(title=title, sections=sections, folder=folder)
+
+
+def environment() -> Environment:
+    """Templates of this folder, with the filters that numbers and formulas need."""
     templates = Environment(
         loader=PackageLoader("analysis", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -84,8 +89,7 @@ def render(title: str, sections: Sequence[Section], folder: Mapping[str, Any]) -
         "measured": measured,
         "minus": lambda text: text.replace("-", "−"),
     }
-    page = templates.get_template("page.html")
-    return page.render(title=title, sections=sections, folder=folder)
+    return templates
 
 
 def powers(text: str) -> Markup:

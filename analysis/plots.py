@@ -1,7 +1,7 @@
 """More laws -> axes: m*(n), metrics with their residuals, bounds, the verdict board. In the style of figures.py."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,7 +17,7 @@ from analysis.theory import Array
 
 POINTS, MIDDLE, OTHERS = "#6baed6", "#08306b", "0.72"  # single trainings, their median, what is not the subject
 KINDS = {
-    "consistent": "#1b7837", "holds": "#1b7837", "loose": "#2166ac", "exceeds": "#b2182b", "violated": "#b2182b",
+    "consistent": "#1b7837", "holds": "#1b7837", "loose": "#2166ac", "exceeds": "#a6510a", "violated": "#b2182b",
     "vacuous": "#737373", "inconclusive": "#737373",
 }  # fmt: skip
 
@@ -176,28 +176,25 @@ def bound_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
     return figure
 
 
-def board_figure(rows: Sequence[Held], stamp: str) -> Figure:
-    """Measured exponents with interval (thick) and envelope (thin) beside the claims' (diamonds), one line a claim."""
+def board_figure(groups: Mapping[str, Sequence[Held]], stamp: str) -> Figure:
+    """Measured exponents with interval (thick) and envelope (thin) beside the claims' (bars), one line a claim, below
+    the heading of its group ("" for none)."""
+    lines = [line for title, rows in groups.items() for line in ([title] if title else []) + list(rows)]
+    rows = [line for line in lines if isinstance(line, Held)]
     with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
-        height = 0.34 * len(rows) + 1.1
+        height = 0.34 * len(lines) + 1.1
         figure = Figure(figsize=(8.6, height))
         axes = figure.add_axes((0.36, 0.6 / height, 0.44, 1 - 1.05 / height))
         claimed = [float(held.claim.exponent or 0) for held in rows]
         known = [held.law.exponent for held in rows if held.law is not None and np.isfinite(held.law.exponent)]
         low, high = min([*claimed, *known]) - 0.8, max([*claimed, *known]) + 0.8
-        for i, held in enumerate(rows):
-            colour = KINDS[held.verdict.kind]
-            if held.law is not None and np.isfinite(held.law.exponent):
-                axes.plot(np.clip(held.law.envelope, low, high), [i, i], color=colour, lw=1.2, zorder=2)
-                axes.plot(np.clip(held.law.interval, low, high), [i, i], color=colour, lw=4.5, alpha=0.45, zorder=2)
-                axes.plot(held.law.exponent, i, "o", color=colour, ms=5, zorder=3)
-            ink = THEOREM if held.claim.gates else "0.6"
-            axes.plot(claimed[i], i, "|", color=ink, ms=15, mew=1.8, zorder=4)
-            label = held.verdict.label if held.verdict.kind == "loose" else held.verdict.kind
-            axes.annotate(mathematical(label), (1.03, i), xycoords=("axes fraction", "data"), va="center", color=colour,
-                          annotation_clip=False)  # fmt: skip
-        axes.set_yticks(range(len(rows)), [named(held) for held in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+        for i, line in enumerate(lines):
+            if isinstance(line, Held):
+                draw_exponent(axes, i, line, (low, high))
+            else:
+                axes.text(-0.8, i + 0.1, line, transform=axes.get_yaxis_transform(), va="center", weight="bold")
+        axes.set_yticks(range(len(lines)), [named(line) if isinstance(line, Held) else "" for line in lines])
+        axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.set_xlim(low, high)
         axes.grid(axis="x", color="0.92", lw=0.6)
         axes.tick_params(axis="y", length=0)
@@ -209,6 +206,20 @@ def board_figure(rows: Sequence[Held], stamp: str) -> Figure:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=3, borderaxespad=0.2)
         sign(figure, stamp)
     return figure
+
+
+def draw_exponent(axes: Axes, i: int, held: Held, shown: tuple[float, float]) -> None:
+    """One line of the board, its verdict at the right; intervals end at what is shown."""
+    colour, law = KINDS[held.verdict.kind], held.law
+    if law is not None and np.isfinite(law.exponent):
+        axes.plot(np.clip(law.envelope, *shown), [i, i], color=colour, lw=1.2, zorder=2)
+        axes.plot(np.clip(law.interval, *shown), [i, i], color=colour, lw=4.5, alpha=0.45, zorder=2)
+        axes.plot(law.exponent, i, "o", color=colour, ms=5, zorder=3)
+    ink = THEOREM if held.claim.gates else "0.6"
+    axes.plot(float(held.claim.exponent or 0), i, "|", color=ink, ms=15, mew=1.8, zorder=4)
+    label = held.verdict.label if held.verdict.kind == "loose" else held.verdict.kind
+    axes.annotate(mathematical(label), (1.03, i), xycoords=("axes fraction", "data"), va="center", color=colour,
+                  annotation_clip=False)  # fmt: skip
 
 
 def named(held: Held) -> str:

@@ -4,13 +4,16 @@
 page alone: ``report.html``, ``laws.json``, ``figures/`` and ``tables/``, a few seconds a plan.
 """
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis import figures, laws, lines, maps, page, plots, tables
+from analysis import figures, front, laws, lines, maps, page, plots, tables
 from analysis.board import board
 from analysis.held import Board
 from analysis.page import Picture, Section
@@ -20,6 +23,7 @@ from analysis.words import in_words
 from infra import records, storage
 
 PAGE = "report.html"
+EXPONENTS = "Exponents: claimed (bars) and measured, with 95% interval (thick) and envelope (thin)."
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,35 @@ def write_report(out: str) -> str:
 
 
 def write_board(outs: Sequence[str], target: str) -> str:
-    """One page, ``target``, over all plans of several results folders, which get their laws, figures and tables too."""
-    sections = [section for out in outs for section in sections_of(out, plans_of(out))]
-    parts = [page.folder(out) for out in outs]
-    folder = {name: sum((part[name] for part in parts[1:]), start=parts[0][name]) for name in parts[0]}
-    html = page.render("Claims and verdicts", sections, folder)
+    """The verdict board over all plans of several results folders, ``target``, and its figure beside it as PDF and PNG.
+    The folders get their laws, figures, tables and pages too."""
+    parts = {out: write_sections(out, plans_of(out)) for out in outs}
+    sections = [section for part in parts.values() for section in part]
     parent, _, name = target.rpartition("/")
-    storage.write_bytes(parent or ".", name, html.encode())
+    parent = parent or "."
+    html = front.render(sections, overview(parent, name.removesuffix(".html"), sections), links(parts, parent))
+    storage.write_bytes(parent, name, html.encode())
     return target
+
+
+def overview(parent: str, stem: str, sections: Sequence[Section]) -> Picture | None:
+    """The exponents of all papers in one figure, written to ``parent``; None where none was measured."""
+    rows = {one.family: [a.held for _, answers in one.claims for a in answers] for one in front.papers(sections)}
+    laws_of = {family: [held for held in rows[family] if held.law is not None] for family in rows}
+    groups = {family: found for family, found in laws_of.items() if found}
+    if not groups:
+        return None
+    trainings = sum(len(section.found.rows) for section in sections)
+    figure = plots.board_figure(groups, f"{len(sections)} sweeps, {trainings:,} trainings")
+    for kind in ("pdf", "png"):
+        storage.write_bytes(parent, f"{stem}.{kind}", figures.encoded(figure, kind))
+    return Picture(figures.encoded(figure, "svg"), stem, EXPONENTS, figure.get_figwidth())
+
+
+def links(parts: Mapping[str, Sequence[Section]], parent: str) -> dict[str, str]:
+    """Each section's report by its anchor, as seen from a page in ``parent`` where both are local folders."""
+    near = {out: out if "://" in out else os.path.relpath(out, parent) for out in parts}
+    return {one.anchor: f"{near[out].rstrip('/')}/{PAGE}#{one.anchor}" for out in parts for one in parts[out]}
 
 
 def plans_of(out: str) -> list[dict[str, Any]]:
@@ -81,18 +106,22 @@ def write_sections(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
 
 def sections_of(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
     """The plans' sections of the page; their laws, figures and tables are written on the way."""
-    sections = []
-    for plan in plans:
-        found = study(out, plan)
-        held = board(found)
-        pictures = draw(out, found, held)
-        texts = {name: text for name, text in tables.of(found, held).items() if text}
-        files = [f"tables/{found.stem}-{name}.tex" for name in texts]
-        for name, text in zip(files, texts.values(), strict=True):
-            storage.write_bytes(out, name, text.encode())
-        sections.append(Section(found, held, pictures, tuple(files)))
-    laws.write(out, [laws.entry(section.found, section.board) for section in sections])
-    return sections
+    made = [section(out, json.dumps(plan), records.digest(records.plan_rows(out, plan))) for plan in plans]
+    laws.write(out, [laws.entry(one.found, one.board) for one in made])
+    return made
+
+
+@lru_cache(maxsize=64)
+def section(out: str, recipe: str, _sha256: str) -> Section:
+    """One plan, as JSON text: fitted, held against its claims, drawn. Within a process once for the same rows."""
+    found = study(out, json.loads(recipe))
+    held = board(found)
+    pictures = draw(out, found, held)
+    texts = {name: text for name, text in tables.of(found, held).items() if text}
+    files = {f"tables/{found.stem}-{name}.tex": text for name, text in texts.items()}
+    for name, text in files.items():
+        storage.write_bytes(out, name, text.encode())
+    return Section(found, held, pictures, tuple(files))
 
 
 def phase(found: Study) -> Figure:
@@ -124,8 +153,7 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
         if figure := lines.training_figure(found, name):
             drawn[f"curve-{name}"] = figure, f"{upper(lines.measure_label(found, name))} along the training."
     if exponents := [one for one in held.held if one.law is not None]:
-        text = "Exponents: claimed (bars) and measured, with 95% interval (thick) and envelope (thin)."
-        drawn["board"] = plots.board_figure(exponents, found.stamp), text
+        drawn["board"] = plots.board_figure({"": exponents}, found.stamp), EXPONENTS
     for one in held.held:
         x = found.label(one.claim.over)
         if any((part.y > 0).any() for part in one.parts):

@@ -16,7 +16,7 @@ from typing import Any
 
 import trainables
 from analysis import report
-from infra import environment, estimate, options, plan, records, storage, tracking
+from infra import environment, estimate, families, options, plan, records, storage, tracking
 from infra.environment import EngineError, Trained
 from infra.options import Request
 from infra.pack import LETTERS
@@ -136,6 +136,7 @@ def manifest(request: Request) -> dict[str, Any]:
         "by": request.sweep.by,
         "metrics": request.sweep.metrics,
         "curves": request.sweep.curves,
+        "paper": families.head(module),
         "claims": module.CLAIMS,
         "criterion": module.CRITERION,
         "meanings": {field.name: field.metadata["meaning"] for field in fields(module.Cell)},

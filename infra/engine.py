@@ -23,10 +23,12 @@ DEAD = "actor is dead"  # how Ray says that a worker's process is gone
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """A Ray connection: to ``address``, or (None) to a cluster of this process's own on loopback.
-
-    EngineError when the address does not answer.
+    """A Ray connection: the one that this process has, else to ``address``, or (None) to a cluster of its own on
+    loopback. EngineError when the address does not answer.
     """
+    if ray.is_initialized():
+        yield
+        return
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back in the results
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}

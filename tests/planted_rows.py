@@ -27,7 +27,8 @@ SEEDS = 10
 
 def plan(out, axes=AXES, plan_id="a" * 20, **more):
     recipe = {
-        "claims": CLAIMS, "by": None, "metrics": [], "curves": [],
+        "claims": CLAIMS, "paper": ["A planted law", "Du et al. 2018, arXiv 1810.02054."],
+        "by": None, "metrics": [], "curves": [],
         "sweep": "planted", "family": FAMILY, "numerics": "1", "axes": axes, "seeds": SEEDS, "level": 0.5,
         "plan_id": plan_id, "claim": "How wide?", "critical": "m", "over": "n", "criterion": "it fits",
         "meanings": {"m": "width", "n": "samples", "d": "dimension"}, "command": "python sweeps/planted.py",

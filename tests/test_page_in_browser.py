@@ -22,6 +22,14 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    out = tmp_path_factory.mktemp("boards")
+    planted.plan(out / "one")
+    planted.write(out / "one", planted.rows())
+    return Path(report.write_board([str(out / "one")], str(out / "verdicts.html"))).resolve().as_uri()
+
+
+@pytest.fixture(scope="module")
 def browser():
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert program, "make test installs chromium where it is missing"
@@ -33,8 +41,17 @@ def browser():
 
 @pytest.fixture(params=[1200, 600])
 def opened(request, browser, address):
+    yield from visited(browser, address, request.param)
+
+
+@pytest.fixture
+def opened_board(browser, board):
+    yield from visited(browser, board, 1200)
+
+
+def visited(browser, address, width):
     """The page at a window's width, with the requests made and the errors told."""
-    page = browser.new_page(viewport={"width": request.param, "height": 900})
+    page = browser.new_page(viewport={"width": width, "height": 900})
     requests, errors = [], []
     page.on("request", lambda asked: requests.append(asked.url))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -72,3 +89,17 @@ def test_the_contents_lead_to_the_sections(opened):
     page, *_ = opened
     page.locator("nav a").nth(1).click()
     assert page.evaluate("Math.abs(document.querySelector('[id^=plan-bbb]').getBoundingClientRect().top) < 60")
+
+
+def test_a_figure_of_the_board_is_enlarged_by_a_click_and_closed_by_another(opened_board, board):
+    page, requests, errors = opened_board
+    assert errors == [] and [url for url in requests if url != board and not url.startswith("data:")] == []
+    image = page.locator(".figure img").first
+    small = image.bounding_box()
+    image.click()
+    large = image.bounding_box()
+    assert large["width"] > 2 * small["width"] and 0 <= large["y"] < 100
+    assert page.locator(".figure .large").first.is_visible()
+    page.locator(".figure .close").first.click()
+    assert image.bounding_box()["width"] == small["width"]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

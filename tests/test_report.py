@@ -132,7 +132,7 @@ def test_every_figure_and_table_carries_the_hash_of_its_rows(known):
         assert f"% rows sha256 {sha}\n" in tex and f"rows sha256 {sha[:12]}.}}" in tex
     found = study(str(out), plan)
     held = board(found).held
-    drawn = [report.phase(found), plots.thresholds_figure(found), plots.board_figure(held[:1], found.stamp)]
+    drawn = [report.phase(found), plots.thresholds_figure(found), plots.board_figure({"": held[:1]}, found.stamp)]
     drawn += [plots.power_law_figure(one, ("m", "y"), found.stamp) for one in held if one.parts]
     drawn += [plots.bound_figure(one, ("m", "y"), found.stamp) for one in held if one.cells]
     assert len(drawn) == 11 and all(sha[:12] in figure.get_supxlabel() for figure in drawn)
@@ -294,19 +294,6 @@ def test_the_command_prints_the_page_or_one_line(tmp_path, capsys):
     assert len(stderr.strip().splitlines()) == 1 and "holds no sweep" in stderr
     with pytest.raises(ResultsError, match="holds no sweep"):
         report.write_report(str(tmp_path / "nowhere"))
-
-
-def test_one_page_over_several_folders(tmp_path, capsys):
-    for name, letter in (("one", "a"), ("two", "b")):
-        planted.plan(tmp_path / name, plan_id=letter * 20)
-        planted.write(tmp_path / name, FULL[:60])
-    folders, target = [str(tmp_path / name) for name in ("one", "two")], str(tmp_path / "claims.html")
-    assert cli.main(["report", *folders]) == 2
-    assert "--page" in capsys.readouterr().err
-    assert cli.main(["report", *folders, "--page", target]) == 0
-    text = Path(target).read_text()
-    assert 'id="board"' in text and "plan-" + "a" * 20 in text and "plan-" + "b" * 20 in text
-    assert Path(folders[1], "laws.json").exists()
 
 
 def test_figures_are_the_same_bytes_again(known):

@@ -1,0 +1,66 @@
+"""The verdict board over several results folders: every claim once, with what each sweep says of it."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import planted_rows as planted
+import pytest
+
+from analysis import front, report
+from infra import cli, records
+
+OLDER = {"family": "older", "paper": ["An older law", "Somebody 2015, arXiv 1503.00001."]}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two sweeps of one family and one of an older paper."""
+    out = tmp_path_factory.mktemp("claims")
+    for name, letter, more in (("one", "a", {}), ("two", "b", {}), ("three", "c", OLDER)):
+        planted.plan(out / name, plan_id=letter * 20, **more)
+        planted.write(out / name, planted.rows()[:60] if name == "two" else planted.rows())
+    return [str(out / name) for name in ("one", "two", "three")]
+
+
+@pytest.fixture(scope="module")
+def papers(folders):
+    return front.papers([part for out in folders for part in report.sections_of(out, records.read_plans(out))])
+
+
+def test_papers_stand_in_the_order_of_their_arxiv_numbers(papers):
+    assert [paper.family for paper in papers] == ["older", planted.FAMILY]
+    assert [len(paper.sections) for paper in papers] == [1, 2]
+
+
+def test_every_claim_stands_once_with_what_each_sweep_says(papers):
+    paper = papers[1]
+    names = [claim.name for claim, _ in paper.claims]
+    assert len(names) == len(set(names)) and {claim["name"] for claim in planted.CLAIMS} == {
+        *names, *(claim.name for claim, _ in paper.silent)
+    }  # fmt: skip
+    held = [one for part in paper.sections for one in part.board.held]
+    assert sorted(map(id, held)) == sorted(id(one.held) for _, answers in paper.claims for one in answers)
+    assert sum(paper.kinds.values()) == len(held)
+    assert all(answer.key in answer.section.pictures for _, answers in paper.claims for answer in answers)
+
+
+def test_the_page_says_what_the_board_holds_and_leads_to_the_reports(folders, papers):
+    target = Path(folders[0]).parent / "verdicts.html"
+    assert cli.main(["report", *folders, "--page", str(target)]) == 0
+    text = unescape(target.read_text())
+    for paper in papers:
+        assert paper.title in text and paper.source in text
+        for claim, answers in paper.claims:
+            assert claim.name in text and all(one.picture.source in text for one in answers)
+    links = re.findall(r'<a href="(\w+/report\.html)#(plan-\w+)"', text)
+    assert {link for link, _ in links} == {"one/report.html", "two/report.html", "three/report.html"}
+    assert all(anchor in Path(target.parent, link).read_text() for link, anchor in links)
+    anchors = re.findall(r'href="#([^"]+)"', text)
+    assert {*anchors} <= {*re.findall(r'id="([^"]+)"', text)}
+    assert target.with_suffix(".pdf").read_bytes()[:4] == b"%PDF" and target.with_suffix(".png").exists()
+
+
+def test_several_folders_need_a_page(folders, capsys):
+    assert cli.main(["report", *folders]) == 2
+    assert "--page" in capsys.readouterr().err
