@@ -36,21 +36,30 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
+class Told:
+    """A claim with the answers of the sweep that asks for it, and what other sweeps' rows say of it besides."""
+
+    claim: Claim
+    answers: tuple[Answer, ...]
+    others: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Paper:
-    """A family with its sections. claims: each claim that some sweep answers, with the answers; silent: the others,
-    each with the reason of one sweep."""
+    """A family with its sections. claims: those that some sweep answers; silent: the others, each with a sweep's
+    reason."""
 
     family: str
     title: str
     source: str
     sections: tuple[Section, ...]
-    claims: tuple[tuple[Claim, tuple[Answer, ...]], ...]
+    claims: tuple[Told, ...]
     silent: tuple[tuple[Claim, str], ...]
 
     @cached_property
     def kinds(self) -> Mapping[str, int]:
         """How many verdicts of each kind, in the order of KINDS."""
-        found: Counter[str] = Counter(answer.held.verdict.kind for _, answers in self.claims for answer in answers)
+        found: Counter[str] = Counter(answer.held.verdict.kind for told in self.claims for answer in told.answers)
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     @property
@@ -75,18 +84,33 @@ def paper(sections: Sequence[Section]) -> Paper:
     """One family from its sections: answers gathered claim by claim."""
     plan = sections[0].found.plan
     title, source = plan.get("paper", (plan["family"], ""))
-    answers: dict[str, tuple[Claim, list[Answer]]] = {}
+    answers: dict[str, list[Answer]] = {}
     for section in sections:
         for i, held in enumerate(section.board.held):
             anchor = f"{section.anchor}-{i}"
-            found = answers.setdefault(held.claim.name, (held.claim, []))
-            found[1].append(Answer(section, held, shown(section, held), anchor))
+            answers.setdefault(held.claim.name, []).append(Answer(section, held, shown(section, held), anchor))
     silent = {claim.name: (claim, why) for section in sections for claim, why in section.board.unanswered}
     return Paper(
         plan["family"], title, source, tuple(sections),
-        tuple((claim, tuple(found)) for claim, found in answers.values()),
-        tuple(told for name, told in silent.items() if name not in answers),
+        tuple(told(found) for found in answers.values()),
+        tuple(one for name, one in silent.items() if name not in answers),
     )  # fmt: skip
+
+
+def told(answers: Sequence[Answer]) -> Told:
+    """The sweep that asks for the claim comes first, of several the one with the most trainings: whatever they say."""
+    claim = answers[0].held.claim
+    first = max((answer.section for answer in answers), key=lambda one: (asks(one, claim), len(one.found.rows)))
+    mine = tuple(answer for answer in answers if answer.section is first)
+    return Told(claim, mine, tuple(answer for answer in answers if answer.section is not first))
+
+
+def asks(section: Section, claim: Claim) -> bool:
+    """Is the sweep about what the claim is about? Others may measure it besides, on a grid for something else."""
+    plan = section.found.plan
+    if claim.metric:
+        return claim.metric in plan["metrics"]
+    return bool(claim.critical == plan["critical"] and claim.over == plan["over"])
 
 
 def shown(section: Section, held: Held) -> str:

@@ -184,7 +184,7 @@ def board_figure(groups: Mapping[str, Sequence[Held]], stamp: str) -> Figure:
     with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
         height = 0.34 * len(lines) + 1.1
         figure = Figure(figsize=(8.6, height))
-        axes = figure.add_axes((0.36, 0.6 / height, 0.44, 1 - 1.05 / height))
+        axes = figure.add_axes((0.4, 0.6 / height, 0.4, 1 - 1.05 / height))
         claimed = [float(held.claim.exponent or 0) for held in rows]
         known = [held.law.exponent for held in rows if held.law is not None and np.isfinite(held.law.exponent)]
         low, high = min([*claimed, *known]) - 0.8, max([*claimed, *known]) + 0.8
@@ -192,7 +192,7 @@ def board_figure(groups: Mapping[str, Sequence[Held]], stamp: str) -> Figure:
             if isinstance(line, Held):
                 draw_exponent(axes, i, line, (low, high))
             else:
-                axes.text(-0.8, i + 0.1, line, transform=axes.get_yaxis_transform(), va="center", weight="bold")
+                axes.text(-0.98, i + 0.1, line, transform=axes.get_yaxis_transform(), va="center", weight="bold")
         axes.set_yticks(range(len(lines)), [named(line) if isinstance(line, Held) else "" for line in lines])
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.set_xlim(low, high)

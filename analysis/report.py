@@ -70,7 +70,9 @@ def write_board(outs: Sequence[str], target: str) -> str:
 
 def overview(parent: str, stem: str, sections: Sequence[Section]) -> Picture | None:
     """The exponents of all papers in one figure, written to ``parent``; None where none was measured."""
-    rows = {one.family: [a.held for _, answers in one.claims for a in answers] for one in front.papers(sections)}
+    rows = {
+        one.family: [answer.held for told in one.claims for answer in told.answers] for one in front.papers(sections)
+    }
     laws_of = {family: [held for held in rows[family] if held.law is not None] for family in rows}
     groups = {family: found for family, found in laws_of.items() if found}
     if not groups:

@@ -1,6 +1,7 @@
 """The verdict board over several results folders: every claim once, with what each sweep says of it."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -35,14 +36,26 @@ def test_papers_stand_in_the_order_of_their_arxiv_numbers(papers):
 
 def test_every_claim_stands_once_with_what_each_sweep_says(papers):
     paper = papers[1]
-    names = [claim.name for claim, _ in paper.claims]
+    names = [told.claim.name for told in paper.claims]
     assert len(names) == len(set(names)) and {claim["name"] for claim in planted.CLAIMS} == {
         *names, *(claim.name for claim, _ in paper.silent)
     }  # fmt: skip
     held = [one for part in paper.sections for one in part.board.held]
-    assert sorted(map(id, held)) == sorted(id(one.held) for _, answers in paper.claims for one in answers)
-    assert sum(paper.kinds.values()) == len(held)
-    assert all(answer.key in answer.section.pictures for _, answers in paper.claims for answer in answers)
+    assert sorted(map(id, held)) == sorted(
+        id(one.held) for told in paper.claims for one in (*told.answers, *told.others)
+    )
+    first = [answer for told in paper.claims for answer in told.answers]
+    assert sum(paper.kinds.values()) == len(first) and all(one.key in one.section.pictures for one in first)
+
+
+def test_the_sweep_with_most_trainings_comes_first_and_before_it_the_one_that_asks(papers):
+    paper = papers[1]
+    assert {answer.section.found.plan["plan_id"][0] for told in paper.claims for answer in told.answers} == {"a"}
+    told = next(one for one in paper.claims if one.claim.metric == "flips" and one.others)
+    few = told.others[0].section
+    asking = replace(few, found=replace(few.found, plan={**few.found.plan, "metrics": ["flips"]}))
+    answers = [*told.answers, *(replace(other, section=asking) for other in told.others)]
+    assert all(answer.section is asking for answer in front.told(answers).answers)
 
 
 def test_the_page_says_what_the_board_holds_and_leads_to_the_reports(folders, papers):
@@ -51,8 +64,8 @@ def test_the_page_says_what_the_board_holds_and_leads_to_the_reports(folders, pa
     text = unescape(target.read_text())
     for paper in papers:
         assert paper.title in text and paper.source in text
-        for claim, answers in paper.claims:
-            assert claim.name in text and all(one.picture.source in text for one in answers)
+        for told in paper.claims:
+            assert told.claim.name in text and all(one.picture.source in text for one in told.answers)
     links = re.findall(r'<a href="(\w+/report\.html)#(plan-\w+)"', text)
     assert {link for link, _ in links} == {"one/report.html", "two/report.html", "three/report.html"}
     assert all(anchor in Path(target.parent, link).read_text() for link, anchor in links)
