@@ -94,12 +94,21 @@ def test_an_epoch_takes_every_image_once_in_a_new_order():
     assert len(set(map(tuple, epochs))) == 4
 
 
-def test_images_are_split_by_the_seed():
-    state, wider, other = uc.draw(CELL), uc.draw(replace(CELL, m=9)), uc.draw(replace(CELL, seed=1))
-    assert torch.equal(state.X, wider.X) and not torch.equal(state.X, other.X)
-    images, labels = _images.chosen("digits", 44, 0)
-    torch.testing.assert_close(torch.cat([state.X, state.X_test]), images.flatten(1), rtol=0, atol=0)
-    assert torch.equal(torch.cat([state.Y, state.Y_test]).argmax(-1), labels)
+def test_images_are_split_by_shape_and_seed():
+    state = uc.draw(CELL)
+    assert torch.equal(state.X, uc.draw(replace(CELL, step_size=0.1, init_scale=2.0, batch=5)).X)
+    assert all(not torch.equal(state.X, uc.draw(other).X) for other in (replace(CELL, m=9), replace(CELL, seed=1)))
+    both, labels = torch.cat([state.X, state.X_test]), torch.cat([state.Y, state.Y_test]).argmax(-1)
+    assert len(both) == CELL.n + CELL.test == len(both.unique(dim=0)), "no image on both sides"
+    assert both.mean().item() == pytest.approx(0, abs=1e-12) and both.square().mean().item() == pytest.approx(1)
+    assert labels[: CELL.n].bincount().tolist() == [3, 3, 3, 3, 2, 2, 2, 2, 2, 2]
+    images, names = _images.digits()
+    grey, raw = both.unique(), np.unique(images)  # standardised by one line for all pixels
+    ratio = (grey[1:] - grey[:-1]) / torch.from_numpy(np.diff(raw)).double()
+    torch.testing.assert_close(ratio, ratio[:1].expand(len(ratio)), rtol=1e-9, atol=0)
+    back = ((both - grey[0]) / ratio[0]).round().numpy().astype(int)
+    flat = images.reshape(len(images), -1)
+    assert all(names[(flat == x).all(-1)][0] == label for x, label in zip(back, labels.tolist(), strict=True))
     with pytest.raises(ValueError, match="n \\+ test = 1798, but digits has 1797 images"):
         uc.draw(replace(CELL, n=1000, test=798))
 
