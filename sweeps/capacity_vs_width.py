@@ -53,7 +53,7 @@ SWEEP = Sweep(
             }
         }
     },
-    seeds=12,
+    seeds=16,
 )
 
 if __name__ == "__main__":

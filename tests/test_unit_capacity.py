@@ -176,7 +176,7 @@ def test_without_a_margin_there_is_no_bound():
 @pytest.mark.parametrize("n", [1, 2, 21, 50])
 def test_the_margin_is_numpys_percentile(n):
     rng = np.random.default_rng(n)
-    f, labels = rng.normal(size=(n, 10)), rng.integers(0, 10, n)
+    f, labels = rng.normal(-5, 1, (n, 10)), rng.integers(0, 10, n)
     margins = [scores[y] - max(np.delete(scores, y)) for scores, y in zip(f, labels, strict=True)]
     told = uc.margin(torch.from_numpy(f), torch.eye(10, dtype=torch.float64)[labels])
     assert told.item() == pytest.approx(np.percentile(margins, 5), rel=1e-12)
