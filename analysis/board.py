@@ -16,6 +16,7 @@ What is compared with what:
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,9 @@ def board(found: Study) -> Board:
             held.append(comparison.probability(claim, frame))
             continue
         if claim.direction == "order":
-            held.append(comparison.order(claim, frame, varying(found.plan)))
+            compared = comparison.order(claim, frame, varying(found.plan))
+            along = claim.metric is not None and claim.order is not None and claim.order[0] == claim.over
+            held.append(with_slopes(compared, found.plan, frame) if along else compared)
             continue
         held += thresholds(claim, found)
         if claim.metric is None and isinstance(claim.bound, str) and claim.constant is not None:
@@ -112,22 +115,40 @@ def step(claim: Claim, frame: pd.DataFrame) -> Held:
 
 def rate(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
     """A metric over x, fitted at each value of the other axes; the verdict is that of the widest range of x."""
-    assert claim.metric is not None
-    keep = frame[claim.metric].notna() & (frame[claim.over] > 0)
-    if not claim.at_start:
-        keep &= frame.groupby("point_id")["success"].transform("min") == 1
     axes = [name for name in varying(plan) if name != claim.over]
-    parts = []
-    for key, rows in frame.groupby(axes or (lambda _: 0)):
-        title = titled(dict(zip(axes, key, strict=True))) if axes else ""
-        parts.append(part(claim, title, rows[keep[rows.index]]))
-    first = max(parts, key=lambda one: (one.law.status == "ok", span(one.law)))
+    parts = [part(claim, title, rows) for title, rows in fittable(claim, axes, frame)]
+    first = max(parts, key=widest)
     others = [one.verdict.kind if math.isfinite(one.law.exponent) else "no law" for one in parts]
     kinds = ", ".join(f"{others.count(kind)} {kind}" for kind in sorted(set(others), key=others.index))
     remark = "before the training" if claim.at_start else "grid points where every training fits"
     remark += f"; at {len(parts)} values of {', '.join(axes)}: {kinds}" if len(parts) > 1 else ""
     predicted = f"{claim.metric} ~ {claim.over}^{claim.exponent:g}"
     return Held(claim, first.verdict, first.title, predicted, first.law, tuple(parts), remark=remark)
+
+
+def with_slopes(held: Held, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
+    """What is compared at two values of the axis has a law along it as well, at each value of the other axes."""
+    parts = []
+    for title, rows in fittable(held.claim, [name for name in varying(plan) if name != held.claim.over], frame):
+        x, y = (rows[name].to_numpy(dtype=float) for name in (held.claim.over, held.claim.metric))
+        parts.append(Part(title, x, y, fit_power_law(x, y), held.verdict))
+    first = max(parts, key=widest)
+    return replace(held, where=first.title, law=first.law, parts=tuple(parts), remark=held.verdict.law)
+
+
+def fittable(claim: Claim, axes: list[str], frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows at each value of ``axes`` with their title: those of grid points where every training fits, unless the
+    metric is taken before the training."""
+    keep = frame[str(claim.metric)].notna() & (frame[claim.over] > 0)
+    if not claim.at_start:
+        keep &= frame.groupby("point_id")["success"].transform("min") == 1
+    for key, rows in frame.groupby(axes or (lambda _: 0)):
+        yield titled(dict(zip(axes, key, strict=True))) if axes else "", rows[keep[rows.index]]
+
+
+def widest(one: Part) -> tuple[bool, float]:
+    """For the part that a verdict is taken from: that with a law over the widest range, then the first."""
+    return one.law.status == "ok", span(one.law)
 
 
 def part(claim: Claim, title: str, rows: pd.DataFrame) -> Part:

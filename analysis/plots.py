@@ -185,7 +185,7 @@ def board_figure(groups: Mapping[str, Sequence[Held]], stamp: str) -> Figure:
         height = 0.34 * len(lines) + 1.1
         figure = Figure(figsize=(8.6, height))
         axes = figure.add_axes((0.4, 0.6 / height, 0.4, 1 - 1.05 / height))
-        claimed = [float(held.claim.exponent or 0) for held in rows]
+        claimed = [held.claim.exponent for held in rows if held.claim.exponent is not None]
         known = [held.law.exponent for held in rows if held.law is not None and np.isfinite(held.law.exponent)]
         low, high = min([*claimed, *known]) - 0.8, max([*claimed, *known]) + 0.8
         for i, line in enumerate(lines):
@@ -215,8 +215,9 @@ def draw_exponent(axes: Axes, i: int, held: Held, shown: tuple[float, float]) ->
         axes.plot(np.clip(law.envelope, *shown), [i, i], color=colour, lw=1.2, zorder=2)
         axes.plot(np.clip(law.interval, *shown), [i, i], color=colour, lw=4.5, alpha=0.45, zorder=2)
         axes.plot(law.exponent, i, "o", color=colour, ms=5, zorder=3)
-    ink = THEOREM if held.claim.gates else "0.6"
-    axes.plot(float(held.claim.exponent or 0), i, "|", color=ink, ms=15, mew=1.8, zorder=4)
+    if held.claim.exponent is not None:
+        ink = THEOREM if held.claim.gates else "0.6"
+        axes.plot(held.claim.exponent, i, "|", color=ink, ms=15, mew=1.8, zorder=4)
     label = held.verdict.label if held.verdict.kind == "loose" else held.verdict.kind
     axes.annotate(mathematical(label), (1.03, i), xycoords=("axes fraction", "data"), va="center", color=colour,
                   annotation_clip=False)  # fmt: skip
