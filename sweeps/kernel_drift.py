@@ -27,7 +27,7 @@ SWEEP = Sweep(
             "labels": "sign",
         }
     },
-    seeds=20,
+    seeds=16,
 )
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from torch import Tensor
 
 _G = torch.arange(-520, 521, dtype=torch.float64) / 40  # tanh is analytic for |Im g| < pi/2: the trapezoidal rule is
 _WEIGHT = torch.exp(-_G * _G / 2) / (40 * math.sqrt(2 * math.pi))  # exact to rounding, also at the ends, 13 deviations
-TERMS = 64  # the coefficients' squares fall as exp(-pi sqrt(2 k)): 1e-15 at the end
+TERMS = 100  # the coefficients' squares fall as exp(-pi sqrt(k / q)), q the variance: 1e-13 at the end
 
 
 def _hermite(terms: int) -> Float[Tensor, "terms g"]:

@@ -184,7 +184,7 @@ def uphill(s: State) -> Float[Tensor, "depth n m"]:
     return s.eta / s.r.shape[0] * s.r[:, None] * s.D
 
 
-def moved(s: State, hidden: Float[Tensor, "depth-1 m m"]) -> tuple[State, Float[Tensor, "n n"]]:
+def moved(s: State, hidden: Float[Tensor, "upper m m"]) -> tuple[State, Float[Tensor, "n n"]]:
     """The state after the step that led to ``hidden``, and its kernel."""
     first = s.first - uphill(s)[0].mT @ s.X
     a = s.a - s.eta / s.r.shape[0] * (s.r[:, None] * s.H[-1]).sum(0)
@@ -239,7 +239,7 @@ def gains(net: str, depth: int, c_res: float) -> tuple[list[float], float]:
 
 
 def passes(
-    X: Float[Tensor, "n d"], first: Float[Tensor, "m d"], hidden: Float[Tensor, "depth-1 m m"], a: Float[Tensor, " m"],
+    X: Float[Tensor, "n d"], first: Float[Tensor, "m d"], hidden: Float[Tensor, "upper m m"], a: Float[Tensor, " m"],
     gain: Float[Tensor, " depth"], skip: Float[Tensor, ""],
 ) -> tuple[Float[Tensor, "depth n m"], Float[Tensor, "depth n m"]]:  # fmt: skip
     """X_1 .. X_L forward, eqs. (1) to (3), and D_1 .. D_L backward by the chain rule."""
