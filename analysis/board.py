@@ -11,7 +11,8 @@ What is compared with what:
     by the factor shown (unstated constants and delta count as 1); what happens there regardless is counted.
   * A critical axis with its constant known (random features, m* = n) is also held grid point by grid point.
   * A probability is held against the share of successes of each grid point; an order (this start beats that one) is
-    tested at each value of the other axes.
+    tested at each value of the other axes. Where the two values lie on the axis of the claim, the metric's law along it
+    is fitted too, and an order that the law's end contradicts is inconclusive.
 """
 
 import math
@@ -133,7 +134,8 @@ def with_slopes(held: Held, plan: Mapping[str, Any], frame: pd.DataFrame) -> Hel
         x, y = (rows[name].to_numpy(dtype=float) for name in (held.claim.over, held.claim.metric))
         parts.append(Part(title, x, y, fit_power_law(x, y), held.verdict))
     first = max(parts, key=widest)
-    return replace(held, where=first.title, law=first.law, parts=tuple(parts), remark=held.verdict.law)
+    found = replace(held, where=first.title, law=first.law, parts=tuple(parts), remark=held.verdict.law)
+    return replace(found, verdict=comparison.turned(held.claim, first.law, held.verdict))
 
 
 def fittable(claim: Claim, axes: list[str], frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

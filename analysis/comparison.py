@@ -1,5 +1,6 @@
 """Claims about shares of success, and claims that one setting does better than another, held against the rows."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.held import Held
+from analysis.powerlaws import PowerLaw
 from analysis.series import titled
 from analysis.theory import Claim
 from analysis.verdict import NAN, Kind, Verdict, against_probability, verdict
@@ -48,6 +50,19 @@ def order(claim: Claim, frame: pd.DataFrame, axes: list[str]) -> Held:
     found = _verdict(claim, titles, tests)
     predicted = f"{metric} at {axis} = {less} below {metric} at {axis} = {more}"
     return Held(claim, found, "each grid point", predicted)
+
+
+def turned(claim: Claim, law: PowerLaw, found: Verdict) -> Verdict:
+    """The verdict of an order between two values of the axis, unless the law that ends there runs the other way."""
+    assert claim.order is not None
+    axis, less, more = claim.order
+    rising = more > less
+    low, high = law.envelope
+    if found.kind != "consistent" or not (high < 0 if rising else low > 0):
+        return found
+    does = ("rises", "falls") if rising else ("falls", "rises")
+    label = f"{does[0]} from {axis} = {min(less, more):g} to {max(less, more):g}, yet {does[1]} at the end"
+    return replace(found, kind="inconclusive", label=label, sentence=f"{found.sentence} But {label}.")
 
 
 def p_values(lower: Any, higher: Any, *, counts: bool) -> tuple[float, float]:

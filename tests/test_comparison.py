@@ -84,3 +84,21 @@ def test_a_bound_that_is_a_number_and_a_hypothesis_without_a_factor():
     assert held.cells.inside.tolist() == [1, 1, 0, 0]
     none = board.inequality(under, frame[2:])
     assert none.verdict.label == "vacuous here: hypotheses not met"
+
+
+@pytest.mark.parametrize(
+    ("bend", "kind", "exponent"), [(np.inf, "consistent", 0.5), (256, "inconclusive", -0.25), (4, "violated", -0.25)]
+)
+def test_an_order_along_the_claims_axis_has_its_law_and_yields_to_its_end(bend, kind, exponent):
+    """y = k^0.5 up to the bend and k^-0.25 beyond it, scatter 2%: y(1024) is above y(2) but for the earliest bend."""
+    claim = Claim(**{**ORDER.__dict__, "metric": "loss", "order": ("k", 2, 1024)})
+    rng = np.random.default_rng(8)
+    parts = []
+    for k in 2 ** np.arange(1, 11):
+        y = min(k, bend) ** 0.5 * max(1.0, k / bend) ** -0.25
+        parts.append(rows(1.1, 20, k=k, loss=y * np.exp(0.02 * rng.standard_normal(20))))
+    held = comparison.order(claim, frame := pd.concat(parts), ["k"])
+    held = board.with_slopes(held, {"axes": {"k": [1, 2]}}, frame)
+    assert held.verdict.kind == kind
+    assert held.law.envelope[0] < exponent < held.law.envelope[1]
+    assert ("yet falls at the end" in held.verdict.label) == (kind == "inconclusive")
