@@ -7,8 +7,8 @@ Noise patches are sparse, so that samples share coordinates only from n ~ d/s on
 to fit by signs, and alpha* of Adam grows.
 
 The default is smaller than the paper's working point (d = 1000, n = 200, m = 20, s = 100, sigma_p = 0.1,
-sigma_0 = 0.01), with larger initial weights and steps: 200 steps in place of 2500 and more. ``paper`` is the working
-point, at a fifth of the paper's step size for gradient descent and four fifths... of it for Adam.
+sigma_0 = 0.01), with larger initial weights and steps: 300 steps in place of 2500 and more. The preset ``paper`` is the
+working point, with the paper's step size for gradient descent and four times the paper's for Adam.
 
     python sweeps/adam_vs_gd.py
     python sweeps/adam_vs_gd.py --preset decay
@@ -21,7 +21,7 @@ from infra.launch import Sweep, main
 GRID = {
     "optimizer": "gd,adam,sign",
     "n": "16,32,64,128",
-    "alpha": "0.05,0.1,0.2,0.3,0.4,0.55,0.7,0.85,1",
+    "alpha": "0.05,0.1,0.2,0.3,0.45,0.6,0.75,0.9",
     "n_test": "100",
     "dtype": "float32",
 }
