@@ -55,7 +55,7 @@ class Cell:
     noise: float = axis("sigma_p: standard deviation of the noise patch", "|v|", 0.2)
     init_scale: float = axis("sigma_0: standard deviation of each initial weight", "1", 0.05, positive=True)
     optimizer: Literal["gd", "adam", "sign"] = axis("update, eqs. (5) to (7)", "1", "gd")
-    batch: int = axis("samples a step, drawn without replacement; 0: all", "samples", 0)
+    batch: int = axis("samples a step, drawn without replacement; n or more: all", "samples", 1024, positive=True)
     weight_decay: float = axis("lambda, eq. (4)", "1", 0.0)
     step_size: float = axis("step size eta; adam and sign in init_scale / 5", "1, init_scale/5", 0.5, positive=True)
     budget: float = axis("length of a training", "1/step_size", 150.0, positive=True)
@@ -93,7 +93,7 @@ COLUMNS = {
 _ZOU = ("Zou, Cao, Li, Gu 2021", "2108.11371", "abstract")
 _DERIVED = ("Zou, Cao, Li, Gu 2021", "2108.11371", "its model")
 _MODEL = ("q ≥ 3", "0 < α < 1", "λ small", "n, d, s large and σ_p, σ₀ small, in powers of d the paper gives")
-_POINT = {"alpha": 0.2, "batch": 0}
+_POINT = {"alpha": 0.2, "batch": 1024}
 _fits = partial(
     claim, source=_ZOU, tag="abstract", direction="inequality", over="n", metric="train_error", bound=1e-9,
     met="sees_feature", hypotheses=(*_MODEL, "long enough", "in each class a ⟨w_jr, j v⟩ starts above σ₀/2"),
@@ -120,17 +120,17 @@ CLAIMS = (
     claim(
         "small batches cure Adam", "mini-batch Adam reaches a lower test error than full-batch Adam",
         ("Tang, Zhang, Cao, Zou 2025", "2510.11354", "abstract"), "abstract", "order", "batch", metric="test_error",
-        order=("batch", 8, 0), hypotheses=_MODEL, where={"optimizer": "adam"},
+        order=("batch", 8, 1024), hypotheses=_MODEL, where={"optimizer": "adam"},
     ),
     claim(
         "samples cure Adam", "with n s / d ≫ 1, more samples let Adam generalise at a larger α",
         (*_DERIVED[:2], "eq. (10)"), "derived", "order", "n", order=("n", 16, 128),
-        hypotheses=("full batch", "samples share noise coordinates"), where={"optimizer": "adam", "batch": 0},
+        hypotheses=("full batch", "samples share noise coordinates"), where={"optimizer": "adam", "batch": 1024},
     ),
     claim(
         "too large a weight decay", "too large a λ keeps Adam at its start: nothing is learnt",
         _DERIVED, "derived", "order", "weight_decay", metric="train_error", order=("weight_decay", 1e-3, 0.1),
-        hypotheses=("full batch",), where={"optimizer": "adam", "batch": 0},
+        hypotheses=("full batch",), where={"optimizer": "adam", "batch": 1024},
     ),
 )
 # fmt: on
@@ -164,8 +164,8 @@ class State(NamedTuple):
 
 def draw(cell: Cell) -> State:
     n, d, s = cell.n, cell.d, cell.s
-    if not (s < d and cell.q >= 2 and 0 <= cell.batch <= n):
-        raise ValueError("needs s < d, q >= 2 and 0 <= batch <= n")
+    if not (s < d and cell.q >= 2 and cell.batch >= 1):
+        raise ValueError("needs s < d, q >= 2 and batch >= 1")
     rng = generator("adam_vs_gd", cell.m, n, d, s, cell.seed)
     X, y = patches(rng, cell, n)
     W = cell.init_scale * torch.randn(2 * cell.m, d, generator=rng, dtype=torch.float64)
@@ -175,7 +175,7 @@ def draw(cell: Cell) -> State:
     share = stats.binom(n - 1, s / (d - 1)).expect(lambda k: (1 + k) ** -0.5)
     ratios = s * cell.noise * math.sqrt(2 / math.pi) * share, s * cell.noise**2 / n, (n * s) ** 2 / 2
     dtype, zero = getattr(torch, cell.dtype), torch.zeros_like(W)
-    wide = [X, y, *fresh, W, zero, zero, torch.ones(cell.q), torch.ones(cell.batch % n)]
+    wide = [X, y, *fresh, W, zero, zero, torch.ones(cell.q), torch.ones(cell.batch if cell.batch < n else 0)]
     real = torch.tensor([eta, cell.weight_decay, cell.beta1, cell.beta2, cell.eps, 1, 1, *ratios], dtype=dtype)
     whole = torch.tensor([OPTIMIZERS.index(cell.optimizer), 0, math.ceil(cell.budget / cell.step_size)])
     return State(*(t.to(dtype) for t in wide), *real, batches, *whole)
