@@ -178,7 +178,8 @@ def draw(cell: Cell) -> State:
     wide = [X, y, *fresh, W, zero, zero, torch.ones(cell.q), torch.ones(cell.batch if cell.batch < n else 0)]
     real = torch.tensor([eta, cell.weight_decay, cell.beta1, cell.beta2, cell.eps, 1, 1, *ratios], dtype=dtype)
     whole = torch.tensor([OPTIMIZERS.index(cell.optimizer), 0, math.ceil(cell.budget / cell.step_size)])
-    return State(*(t.to(dtype) for t in wide), *real, batches, *whole)
+    every = [*(t.to(dtype) for t in wide), *real, batches, *whole]
+    return State(*every)
 
 
 def patches(rng: torch.Generator, cell: Cell, count: int) -> tuple[Float[Tensor, "k d"], Float[Tensor, " k"]]:
