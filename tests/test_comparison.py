@@ -97,7 +97,8 @@ def test_an_order_along_the_claims_axis_has_its_law_and_yields_to_its_end(bend, 
     for k in 2 ** np.arange(1, 11):
         y = min(k, bend) ** 0.5 * max(1.0, k / bend) ** -0.25
         parts.append(rows(1.1, 20, k=k, loss=y * np.exp(0.02 * rng.standard_normal(20))))
-    held = comparison.order(claim, frame := pd.concat(parts), ["k"])
+    frame = pd.concat(parts, ignore_index=True)
+    held = comparison.order(claim, frame, ["k"])
     held = board.with_slopes(held, {"axes": {"k": [1, 2]}}, frame)
     assert held.verdict.kind == kind
     assert held.law.envelope[0] < exponent < held.law.envelope[1]

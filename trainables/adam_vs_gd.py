@@ -19,7 +19,7 @@ arXiv 2108.11371; for mini-batches Tang, Zhang, Cao, Zou 2025, arXiv 2510.11354.
 
 So Adam fits the noise where GD has learnt the feature; then the part -alpha y v of the noise patches has the larger
 gradient, the feature stops or turns, and test samples are told by -alpha y v and by noise never seen. As the gradient
-goes with (overlap)^{q-1}, the crossover should lie near alpha rho^{q-1} = constant; found: 0.25 to 0.35 for q = 3.
+goes with (overlap)^{q-1}, the crossover should lie near alpha rho^{q-1} = constant; found: 0.2 to 0.35 for q = 3.
 
 Differences from the paper: eq. (3) does not see which patch comes first, so it is not drawn. eps and the correction of
 bias are those of Kingma and Ba 2015. A step may use a random part of the samples, drawn without replacement. Steps of
