@@ -1,5 +1,6 @@
 """What the verdict board is made of: claims with what the rows say of them."""
 
+import math
 from dataclasses import dataclass
 
 from analysis.powerlaws import PowerLaw
@@ -40,6 +41,11 @@ class Held:
     parts: tuple[Part, ...] = ()
     cells: Cells | None = None
     remark: str = ""
+
+    @property
+    def has_exponent(self) -> bool:
+        """Is there an exponent to show, claimed or measured?"""
+        return self.law is not None and (self.claim.exponent is not None or math.isfinite(self.law.exponent))
 
     @property
     def slug(self) -> str:

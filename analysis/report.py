@@ -73,7 +73,7 @@ def overview(parent: str, stem: str, sections: Sequence[Section]) -> Picture | N
     rows = {
         one.family: [answer.held for told in one.claims for answer in told.answers] for one in front.papers(sections)
     }
-    laws_of = {family: [held for held in rows[family] if held.law is not None] for family in rows}
+    laws_of = {family: [held for held in rows[family] if held.has_exponent] for family in rows}
     groups = {family: found for family, found in laws_of.items() if found}
     if not groups:
         return None
@@ -154,7 +154,7 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
     for name in (name for name in plan.get("curves", ()) if name != "sketch"):
         if figure := lines.training_figure(found, name):
             drawn[f"curve-{name}"] = figure, f"{upper(lines.measure_label(found, name))} along the training."
-    if exponents := [one for one in held.held if one.law is not None]:
+    if exponents := [one for one in held.held if one.has_exponent]:
         drawn["board"] = plots.board_figure({"": exponents}, found.stamp), EXPONENTS
     for one in held.held:
         x = found.label(one.claim.over)

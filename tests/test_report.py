@@ -302,3 +302,10 @@ def test_figures_are_the_same_bytes_again(known):
     for kind in ("svg", "pdf", "png"):
         first, second = (figures.encoded(plots.thresholds_figure(found), kind) for _ in range(2))
         assert first == second
+
+
+def test_an_order_whose_metric_has_no_law_has_no_line_on_the_board(tmp_path):
+    claim = next(one for one in planted.CLAIMS if one.get("metric") == "flips")
+    order = {**claim, "direction": "order", "order": ["m", 4, 256], "metric": "dist_max", "exponent": None}
+    html = reported(tmp_path, FULL, claims=[order])
+    assert "dist_max at m = 4 below" in html and not list(tmp_path.glob("figures/*-board.png"))
