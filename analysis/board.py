@@ -134,7 +134,8 @@ def with_slopes(held: Held, plan: Mapping[str, Any], frame: pd.DataFrame) -> Hel
         x, y = (rows[name].to_numpy(dtype=float) for name in (held.claim.over, held.claim.metric))
         parts.append(Part(title, x, y, fit_power_law(x, y), held.verdict))
     first = max(parts, key=widest)
-    found = replace(held, where=first.title, law=first.law, parts=tuple(parts), remark=held.verdict.law)
+    remark = held.verdict.law if len(parts) > 1 else ""
+    found = replace(held, where=first.title, law=first.law, parts=tuple(parts), remark=remark)
     return replace(found, verdict=comparison.turned(held.claim, first.law, held.verdict))
 
 

@@ -86,9 +86,10 @@ def _verdict(claim: Claim, titles: list[str], tests: list[tuple[float, float]]) 
     law = f"{count} grid points compared, {len(agree)} as claimed, {len(against)} the other way"
     tail = "exact or rank tests, 95% over all grid points together"
     kind: Kind = "violated" if against else "consistent" if agree else "inconclusive"
-    label = f"consistent at {len(agree)} of {count} grid points" if agree else "inconclusive"
+    of = f" at {{}} of {count} grid points" if count > 1 else ""
+    label = f"consistent{of.format(len(agree))}" if agree else "inconclusive"
     if against:
-        label = f"violated at {len(against)} of {count} grid points"
+        label = f"violated{of.format(len(against))}"
         tail += f"; the other way at {'; '.join(against[:5])}" + ("; ..." if len(against) > 5 else "")
     elif agree and len(agree) < count:
         tail += "; no difference shown at the others"

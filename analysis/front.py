@@ -63,6 +63,11 @@ class Paper:
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     @property
+    def short(self) -> str:
+        """Authors and year, and the family."""
+        return ", ".join([*dict.fromkeys(told.claim.source.paper for told in self.claims[:1]), self.family])
+
+    @property
     def trainings(self) -> int:
         return sum(len(section.found.rows) for section in self.sections)
 

@@ -71,10 +71,9 @@ def write_board(outs: Sequence[str], target: str) -> str:
 def overview(parent: str, stem: str, sections: Sequence[Section]) -> Picture | None:
     """The exponents of all papers in one figure, written to ``parent``; None where none was measured."""
     rows = {
-        one.family: [answer.held for told in one.claims for answer in told.answers] for one in front.papers(sections)
+        one.short: [answer.held for told in one.claims for answer in told.answers] for one in front.papers(sections)
     }
-    laws_of = {family: [held for held in rows[family] if held.has_exponent] for family in rows}
-    groups = {family: found for family, found in laws_of.items() if found}
+    groups = {name: found for name in rows if (found := [held for held in rows[name] if held.has_exponent])}
     if not groups:
         return None
     trainings = sum(len(section.found.rows) for section in sections)

@@ -39,4 +39,4 @@ def head(module: Any) -> tuple[str, str]:
     """The first sentence of a family's docstring, and the sentence that names its paper."""
     text = inspect.getdoc(module) or ""
     paper = next((part for part in text.split("\n\n") if "arXiv" in part), "")
-    return text.splitlines()[0].rstrip("."), " ".join(re.split(r"\n\s{4}", paper)[0].split())
+    return text.splitlines()[0].rstrip("."), " ".join(re.split(r"\n\s{4}", paper)[0].split()).removesuffix(":")
