@@ -44,11 +44,8 @@ class Held:
 
     @property
     def has_exponent(self) -> bool:
-        """Is there an exponent to show: claimed, or measured to within 1?"""
-        if self.law is None or self.claim.exponent is not None:
-            return self.law is not None
-        low, high = self.law.envelope
-        return math.isfinite(self.law.exponent) and high - low < 2
+        """Is there an exponent to show, claimed or measured?"""
+        return self.law is not None and (self.claim.exponent is not None or math.isfinite(self.law.exponent))
 
     @property
     def slug(self) -> str:

@@ -102,9 +102,9 @@ def power_law_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
             axes.minorticks_off()
             axes.grid(color="0.92", lw=0.6)
         plain_decades(upper)
-        upper.set_ylabel(labels[1])
+        upper.set_ylabel(textwrap.fill(labels[1], 36))
         lower.set_ylabel("measured / law")
-        lower.set_xlabel(labels[0])
+        lower.set_xlabel(textwrap.fill(labels[0], 60))
         caption(upper, main.title)
         sign(figure, stamp)
     return figure
@@ -169,8 +169,8 @@ def bound_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
         axes.minorticks_off()
         axes.grid(color="0.92", lw=0.6)
         plain_decades(axes)
-        axes.set_xlabel(labels[0])
-        axes.set_ylabel(labels[1])
+        axes.set_xlabel(textwrap.fill(labels[0], 60))
+        axes.set_ylabel(textwrap.fill(labels[1], 36))
         caption(axes, "")
         sign(figure, stamp)
     return figure
