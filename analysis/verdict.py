@@ -156,7 +156,7 @@ def against_bound(
     slack = f"loose by a factor {factor:.3g}" if factor > 1.005 else "and is attained"
     label = f"bound holds, {slack}"
     share = f" with the {allowed:.2g} of cells that it lets fail" if k else ""
-    tail = f"the bound holds{share}, {slack} (median {factor:.3g}; {ratio.min():.3g} at the tightest cell)"
+    tail = f"the bound holds{share}, {slack} (median; {ratio.min():.3g} at the tightest cell)"
     return verdict("holds", label, claim, law, nowhere, factor, ids, tail)
 
 
