@@ -128,15 +128,15 @@ def rate(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
 
 
 def with_slopes(held: Held, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
-    """What is compared at two values of the axis has a law along it as well, at each value of the other axes, where the
-    exponent is known to within 1."""
+    """What is compared at two values of the axis has a law along it as well, at each value of the other axes, where that
+    has no floor and the exponent is known to within 1/2."""
     parts = []
     for title, rows in fittable(held.claim, [name for name in varying(plan) if name != held.claim.over], frame):
         x, y = (rows[name].to_numpy(dtype=float) for name in (held.claim.over, held.claim.metric))
         parts.append(Part(title, x, y, fit_power_law(x, y), held.verdict))
     first = max(parts, key=widest)
     low, high = first.law.envelope
-    if not high - low < 2:
+    if first.law.offset or not high - low < 1:
         return held
     remark = held.verdict.law if len(parts) > 1 else ""
     found = replace(held, where=first.title, law=first.law, parts=tuple(parts), remark=remark)

@@ -11,22 +11,23 @@ from analysis.held import Held
 from analysis.powerlaws import PowerLaw
 from analysis.series import titled
 from analysis.theory import Claim
-from analysis.verdict import NAN, Kind, Verdict, against_probability, verdict
+from analysis.verdict import NAN, Kind, Verdict, against_probability, missed, verdict
 
 LEVEL = 0.05  # shared by all grid points of a comparison (Bonferroni), so that no sweep is too long for it
 
 
 def probability(claim: Claim, frame: pd.DataFrame) -> Held:
-    """The share of successes at each grid point against the column that states it."""
-    rows = frame.assign(stated=claim.bounds(frame)).dropna(subset=["success", "stated"])
-    points = rows.groupby("point_id").agg(k=("success", "sum"), n=("success", "size"), p=("stated", "mean"))
+    """The share of successes at each grid point, or of ``metric``, a column of 0 and 1, against what is stated."""
+    name = claim.metric or "success"
+    rows = frame.assign(stated=claim.bounds(frame)).dropna(subset=[name, "stated"])
+    points = rows.groupby("point_id").agg(k=(name, "sum"), n=(name, "size"), p=("stated", "mean"))
     found = against_probability(
         claim, points["k"], points["n"], points["p"], list(points.index), at_least=claim.at_least
     )
     gap = np.abs(points["k"] / points["n"] - points["p"])
     remark = f"largest gap between share and probability {gap.max():.2g}" if len(gap) else ""
-    sign = "≥" if claim.at_least else "="
-    return Held(claim, found, "each grid point", f"share of successes {sign} {claim.bound_name}", remark=remark)
+    sign, what = "≥" if claim.at_least else "=", "successes" if claim.metric is None else f"trainings with {name}"
+    return Held(claim, found, "each grid point", f"share of {what} {sign} {claim.bound_name}", remark=remark)
 
 
 def order(claim: Claim, frame: pd.DataFrame, axes: list[str]) -> Held:
@@ -47,9 +48,12 @@ def order(claim: Claim, frame: pd.DataFrame, axes: list[str]) -> Held:
         if lower.size and higher.size:
             titles.append(titled(dict(zip(others, key, strict=True))) or "all")
             tests.append(p_values(lower, higher, counts=metric == "success"))
-    found = _verdict(claim, titles, tests)
+    found, remark = _verdict(claim, titles, tests), ""
+    if claim.needed is not None and len(frame):
+        missed_by = float((frame[claim.needed] / frame[claim.over]).min())
+        remark = f"outside its hypotheses, {missed(missed_by)}" if missed_by > 1 else ""
     predicted = f"{metric} at {axis} = {less} below {metric} at {axis} = {more}"
-    return Held(claim, found, "each grid point", predicted)
+    return Held(claim, found, "each grid point", predicted, remark=remark)
 
 
 def turned(claim: Claim, law: PowerLaw, found: Verdict) -> Verdict:

@@ -13,7 +13,7 @@ from analysis.theory import Claim
 KINDS = {
     "consistent": "the measured exponent is the claimed one, to within 0.25 with its whole envelope",
     "holds": "the bound, probability or order holds in every training or grid point",
-    "loose": "less is needed than the claim allows",
+    "loose": "less is needed than the claim allows; of a metric, it falls faster",
     "exceeds": "more than the claimed exponent, on the range measured; refutes no claim whose constant is unstated",
     "violated": "a stated bound, probability or order fails at the points named",
     "vacuous": "the hypotheses are not met at any size trained, so that the claim says nothing here",

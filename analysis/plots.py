@@ -120,12 +120,12 @@ def draw_metric_law(upper: Axes, lower: Axes, main: Part, held: Held) -> None:
     middle, low, high = law.predict(x)
     ends = f"[{law.envelope[0]:.2f}, {law.envelope[1]:.2f}]"
     floor = f" + {law.offset:.2g}" if law.offset else ""
-    name = f"${claim.over}^{{{law.exponent:.2f}}}{floor}$, 95% envelope of the exponent {ends}"
+    name = f"${symbol(claim.over)}^{{{law.exponent:.2f}}}{floor}$, 95% envelope {ends}"
     upper.fill_between(x, low, high, color=LINE, alpha=0.25, lw=0, zorder=2)
     upper.plot(x, middle, color=LINE, lw=1.6, zorder=3, label=name)
     if claim.exponent is not None:
         slope = middle[50] * (x / x[50]) ** claim.exponent
-        label = f"slope of the claim, ${claim.over}^{{{claim.exponent:g}}}$"
+        label = f"slope of the claim, ${symbol(claim.over)}^{{{claim.exponent:g}}}$"
         upper.plot(x, slope, "--", color=THEOREM, lw=1.2, zorder=3, label=label)
     lower.fill_between(x, low / middle, high / middle, color=LINE, alpha=0.25, lw=0)
     fitted = law.predict(main.x)[0]
@@ -143,6 +143,11 @@ def draw_metric_law(upper: Axes, lower: Axes, main: Part, held: Held) -> None:
     lower.set_yticks(ticks, [f"{value:.2g}" for value in ticks])
 
 
+def symbol(axis: str) -> str:
+    """An axis in mathematics: a letter as it is, a name upright."""
+    return axis if len(axis) == 1 else rf"\mathrm{{{axis.replace('_', chr(92) + '_')}}}"
+
+
 def bound_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
     """measured / bound of every training over x: above the line the inequality fails."""
     cells = held.cells
@@ -156,9 +161,11 @@ def bound_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
             if some.any():
                 axes.plot(cells.x[some], cells.ratio[some], "o" if inside else "x", color=MIDDLE if inside else POINTS,
                           label=f"one training, {name}", **cloud(cells.x))  # fmt: skip
-        at = np.unique(cells.x[shown])
-        middle = [float(np.median(cells.ratio[shown & (cells.x == value)])) for value in at]
-        axes.plot(at, middle, "o", color=MIDDLE, ms=4.2, label="median")
+        at = np.unique(cells.x)
+        middle = np.array([np.median(cells.ratio[cells.x == value]) for value in at])
+        axes.plot(at[middle > 0], middle[middle > 0], "o", color=MIDDLE, ms=4.2, label="median")
+        if not shown.all():
+            axes.plot([], [], " ", label=f"at 0, below the axis: {np.sum(~shown):,} of {shown.size:,} trainings")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.axhline(1, color=THEOREM, ls="--", lw=1.2, label="the bound")

@@ -114,7 +114,11 @@ def quartiles(values: "pd.Series[Any]") -> tuple[float, float, float]:
 def prediction(plan: Mapping[str, Any], rows: pd.DataFrame) -> float:
     """The success probability that a claim states for these rows; NaN if none does."""
     for claim in claims(plan):
-        exact = claim.direction == "probability" and not claim.at_least and set(claim.columns) <= set(rows)
+        exact = (
+            claim.direction == "probability"
+            and not (claim.at_least or claim.metric)
+            and set(claim.columns) <= set(rows)
+        )
         if exact and all((rows[name] == value).all() for name, value in claim.where.items()):
             return float(claim.bounds(rows).mean())
     return float("nan")

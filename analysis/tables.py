@@ -138,6 +138,10 @@ def measured(held: Held) -> str:
     if not math.isfinite(held.law.exponent):
         return f"no exponent: {held.law.status}"
     low, high = held.law.envelope
+    broken = getattr(held.law, "broken", None)
+    if held.law.status == "broken" and broken is not None:
+        first = f"{broken.before:.2f}, from {held.claim.over} = {broken.at:.3g} on"
+        return f"{first} {broken.after:.2f} [{low:.2f}, {high:.2f}]"
     return f"{held.law.exponent:.2f} [{low:.2f}, {high:.2f}]"
 
 

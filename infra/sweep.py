@@ -12,7 +12,7 @@ class Sweep:
     beginning there, and its threshold is where half of the trainings still succeed. by: the axis whose values are
     compared, one curve each. metrics: columns drawn along ``over``. curves: columns drawn along the training. axes:
     each family's default grid, as option texts; the first family is the default. presets: named grids, ``--preset
-    NAME``, in the same form.
+    NAME``, in the same form. also: presets that are part of ``python -m sweeps``.
     """
 
     name: str
@@ -26,3 +26,4 @@ class Sweep:
     curves: tuple[str, ...] = ()
     seeds: int = 20
     presets: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    also: tuple[str, ...] = ()

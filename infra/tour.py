@@ -8,6 +8,7 @@ from analysis import report
 from infra import driver, environment, options, tracking
 from infra.driver import say
 from infra.environment import EngineError
+from infra.plan import PlanError
 from infra.storage import ResultsError
 from infra.sweep import Sweep
 
@@ -33,22 +34,34 @@ def answer(sweeps: Sequence[Sweep], arguments: Sequence[str], again: str) -> int
     out = (options.asked(arguments, "out") or OUT).rstrip("/")
     uri = options.tracking_uri(options.asked(arguments, "tracking-uri"), tracking.default_uri(out))
     common = ["--tracking-uri", uri, *without(arguments, "out", "tracking-uri")]
-    asked = [(sweep, family, f"{out}/{sweep.name}-{family}") for sweep in sweeps for family in sweep.axes]
+    asked = [(sweep, line, f"{out}/{sweep.name}-{line[1]}") for sweep in sweeps for line in lines(sweep)]
     start = time.monotonic()
     try:
+        for sweep, line, folder in asked:  # a wrong option is told before anything is trained
+            options.parse(sweep, [*line, "--out", folder, *common])
         with one_ray(arguments):
-            for i, (sweep, family, folder) in enumerate(asked):
-                minutes = (time.monotonic() - start) / 60
-                print(f"\n{i + 1} of {len(asked)} after {minutes:.1f} min: {sweep.name}, {family}", flush=True)
-                if ended := driver.answer(sweep, ["--family", family, "--out", folder, *common]):
+            for i, (sweep, line, folder) in enumerate(asked):
+                minutes, name = (time.monotonic() - start) / 60, f"{sweep.name}, {', '.join(line[1::2])}"
+                print(f"\n{i + 1} of {len(asked)} after {minutes:.1f} min: {name}", flush=True)
+                if ended := driver.answer(sweep, [*line, "--out", folder, *common]):
                     say(f"stopped at {i + 1} of {len(asked)}; go on with: {again}")
                     return ended
         if "--dry-run" not in arguments:
-            print(f"\nverdicts   {report.write_board([folder for *_, folder in asked], f'{out}/{PAGE}')}")
-    except (EngineError, ResultsError) as error:
+            print(
+                f"\nverdicts   {report.write_board(list(dict.fromkeys(folder for *_, folder in asked)), f'{out}/{PAGE}')}"
+            )
+    except (EngineError, PlanError, ResultsError) as error:
         say(str(error))
         return 2
     return 0
+
+
+def lines(sweep: Sweep) -> list[list[str]]:
+    """What of a sweep is run, as options: every family's default grid, and the presets that it names for it."""
+    presets = [(family, name) for name in sweep.also for family in sweep.presets[name]]
+    return [["--family", family] for family in sweep.axes] + [
+        ["--family", family, "--preset", name] for family, name in presets
+    ]
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ SWEEP = Sweep(
     by="optimizer",
     metrics=("test_error", "feature", "memorisation"),
     axes={"adam_vs_gd": GRID},
+    also=("decay",),
     presets={
         "paper": {
             "adam_vs_gd": {
@@ -52,7 +53,14 @@ SWEEP = Sweep(
                 "n_test": "500",
             }
         },
-        "decay": {"adam_vs_gd": POINT | {"weight_decay": "0,1e-5,1e-4,1e-3,1e-2,1e-1"}},
+        "decay": {
+            "adam_vs_gd": {
+                "optimizer": "adam",
+                "n": "64",
+                "alpha": "0.2,0.4",
+                "weight_decay": "0,1e-5,1e-4,1e-3,1e-2,1e-1",
+            }
+        },
         "noise": {"adam_vs_gd": POINT | {"noise": "0.1,0.14,0.2,0.28,0.4"}},
         "init_scale": {"adam_vs_gd": POINT | {"init_scale": "0.02,0.05,0.1", "budget": "250"}},
     },

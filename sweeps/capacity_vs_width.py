@@ -53,7 +53,7 @@ SWEEP = Sweep(
             }
         }
     },
-    seeds=16,
+    seeds=20,
 )
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ SWEEP = Sweep(
         }
     },
     seeds=40,
+    also=("saddle", "sampled"),
     presets={
         "ratio": {"straight_through": {"m": "8", "ste": ESTIMATORS, "ratio": "0.03,0.1,0.3,1", "step_size": "0.1"}},
         "saddle": {

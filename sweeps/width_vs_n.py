@@ -20,7 +20,13 @@ SWEEP = Sweep(
     axes={
         "two_layer_relu": {"n": "16:128:half-octave", "m": "4:256:half-octave", "d": "8"},
         "random_features": {"n": "16,32,64,128", "m": "12:160:eighth-octave"},
-        "ntk_resnet": {"n": "4,6,8,12,16,24", "m": "1,2,3,4,6,8,11,16,23", "d": "8", "max_steps": "1000"},
+        "ntk_resnet": {
+            "n": "4,6,8,12,16,24",
+            "m": "1,2,3,4,6,8,11,16,23",
+            "d": "8",
+            "max_steps": "1000",
+            "net": "resnet,fully_connected",
+        },
     },
 )
 

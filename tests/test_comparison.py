@@ -30,6 +30,12 @@ def test_at_least_lets_more_successes_pass():
     assert comparison.probability(more, rows(0.1)).verdict.kind == "violated"
 
 
+def test_a_share_of_a_column_of_zeros_and_ones():
+    claim = Claim(**{**CHANCE.__dict__, "metric": "fits", "bound": 0.9, "at_least": True})
+    assert comparison.probability(claim, rows(0.1, fits=1.0)).verdict.kind == "consistent"
+    assert comparison.probability(claim, rows(0.1, fits=0.0)).verdict.kind == "violated"
+
+
 @pytest.mark.parametrize(
     ("a", "b", "kind"), [(0.2, 0.6, "consistent"), (0.6, 0.2, "violated"), (0.4, 0.4, "inconclusive")]
 )
@@ -49,6 +55,10 @@ def test_an_order_of_metrics_and_one_point_the_other_way():
             parts.append(rows(0.5, 60, start, k, loss=rng.normal(mean, 0.5, 60)))
     held = comparison.order(claim, pd.concat(parts), ["start", "k"])
     assert held.verdict.kind == "violated" and held.verdict.cells == ("k = 3",)
+    needing = Claim(**{**claim.__dict__, "needed": "p"})
+    assert comparison.order(needing, pd.concat(parts), ["start", "k"]).remark == ""
+    far = pd.concat(parts).assign(p=30.0)
+    assert comparison.order(needing, far, ["start", "k"]).remark == "outside its hypotheses, missed by a factor 10"
     held = comparison.order(claim, pd.concat(parts[:4]), ["start", "k"])
     assert held.verdict.kind == "consistent" and held.verdict.label == "consistent at 2 of 2 grid points"
 

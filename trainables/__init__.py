@@ -116,7 +116,7 @@ def claim(
         necessary    ``critical``* >= c over^``exponent``
         rate         ``metric`` ~ over^``exponent`` at fixed other axes
         inequality   ``metric`` <= ``constant`` x ``bound`` in every training
-        probability  the share of successes is ``bound``; with ``at_least``, at least that
+        probability  the share of successes, or of a ``metric`` of 0 and 1, is ``bound``; with ``at_least``, no less
         order        ``metric`` (default success) at axis ``order[0]`` is lower for ``order[1]`` than for ``order[2]``
 
     over: the axis that the statement is about. More, all optional: critical, metric, exponent, bound (a column, or a

@@ -123,6 +123,11 @@ CLAIMS = (
         order=("init_scale", 0.1, 10.0), hypotheses=_DATA, where=_LOGISTIC,
     ),
     claim(
+        "small initial weights end in the limit direction", "the angle to the limit direction grows with the weights",
+        (*_SARUSSI, "eq. (5)"), "derived", "order", "init_scale", metric="angle",
+        order=("init_scale", 0.1, 10.0), hypotheses=(*_DATA, "agreement lasts"), where=_LOGISTIC,
+    ),
+    claim(
         "tight clusters give a linear boundary", "the decision boundary is nearer to a linear one for tight clusters",
         (*_SARUSSI, "abstract"), "abstract", "order", "init_scale", metric="agreement",
         order=("init_scale", 10.0, 0.1), hypotheses=(*_DATA, "tight: from small initial weights"), where=_LOGISTIC,

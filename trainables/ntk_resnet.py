@@ -114,6 +114,11 @@ CLAIMS = (
         (*_LI, "measured from the definitions"), "derived", "order", "m", metric="drift_max",
         order=("net", "resnet", "fully_connected"), hypotheses=(*_HYPOTHESES, "0 < c_res < 1", "L > 1"),
     ),
+    claim(
+        "the ResNet's kernel drifts less, over its size", "the same of the drift over the largest entry of K₀",
+        (*_LI, "measured from the definitions"), "derived", "order", "m", metric="drift_relative",
+        order=("net", "resnet", "fully_connected"), hypotheses=(*_HYPOTHESES, "0 < c_res < 1", "L > 1"),
+    ),
 )
 # fmt: on
 

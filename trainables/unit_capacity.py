@@ -127,10 +127,14 @@ CLAIMS = (
         (*_PAPER, "Theorem 1"), "paper", "inequality", "m", metric="theorem_units", bound="theorem_norms", constant=1.0,
         hypotheses=("γ > 0",),
     ),
-    _falls("their capacity falls with width", "the capacity by Theorem 2, with all constants, falls with the width",
+    _falls("the capacity by Theorem 2 falls", "the capacity by Theorem 2, with all constants, falls with the width",
            _figure_5, metric="capacity", hypotheses=_BOUND),
-    _falls("their leading terms fall with width", "(‖U₀‖₂‖V‖_F + ‖U − U₀‖_F‖V‖_F)/γ falls with the width",
+    _falls("measure (6), taken literally, falls", "(‖U₀‖₂‖V‖_F + ‖U − U₀‖_F‖V‖_F)/γ + √m falls with the width",
+           (*_PAPER, "Table 1"), metric="theirs_margin", hypotheses=_BOUND),
+    _falls("measure (6) without √m falls", "(‖U₀‖₂‖V‖_F + ‖U − U₀‖_F‖V‖_F)/γ falls with the width",
            (*_PAPER, "Table 1, Figure 3"), metric="leading_margin", hypotheses=_BOUND),
+    _order("measure (1) rises", "the VC dimension, d m, rises with the width", (*_PAPER, "Table 1"), metric="vc",
+           order=("m", _NARROW, _WIDE), hypotheses=()),
     *(
         _order(f"measure ({i}) rises", f"{norms} / γ rises with the width", (*_PAPER, "Table 1, Figure 5"),
                metric=metric, order=("m", _NARROW, _WIDE), hypotheses=(*_BOUND, "CIFAR-10 and SVHN, widths to 2^15"))
