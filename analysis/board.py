@@ -128,8 +128,8 @@ def rate(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
 
 
 def with_slopes(held: Held, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:
-    """What is compared at two values of the axis has a law along it as well, at each value of the other axes, where that
-    has no floor and the exponent is known to within 1/2."""
+    """What is compared at two values of the axis has a law along it as well, at each value of the other axes, where
+    that has no floor and the exponent is known to within 1/2."""
     parts = []
     for title, rows in fittable(held.claim, [name for name in varying(plan) if name != held.claim.over], frame):
         x, y = (rows[name].to_numpy(dtype=float) for name in (held.claim.over, held.claim.metric))

@@ -47,9 +47,8 @@ def answer(sweeps: Sequence[Sweep], arguments: Sequence[str], again: str) -> int
                     say(f"stopped at {i + 1} of {len(asked)}; go on with: {again}")
                     return ended
         if "--dry-run" not in arguments:
-            print(
-                f"\nverdicts   {report.write_board(list(dict.fromkeys(folder for *_, folder in asked)), f'{out}/{PAGE}')}"
-            )
+            folders = list(dict.fromkeys(folder for *_, folder in asked))
+            print(f"\nverdicts   {report.write_board(folders, f'{out}/{PAGE}')}")
     except (EngineError, PlanError, ResultsError) as error:
         say(str(error))
         return 2

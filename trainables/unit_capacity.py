@@ -134,7 +134,7 @@ CLAIMS = (
     _falls("measure (6) without √m falls", "(‖U₀‖₂‖V‖_F + ‖U − U₀‖_F‖V‖_F)/γ falls with the width",
            (*_PAPER, "Table 1, Figure 3"), metric="leading_margin", hypotheses=_BOUND),
     _order("measure (1) rises", "the VC dimension, d m, rises with the width", (*_PAPER, "Table 1"), metric="vc",
-           order=("m", _NARROW, _WIDE), hypotheses=()),
+           order=("m", _NARROW, _WIDE), hypotheses=("up to constants and logarithms",)),
     *(
         _order(f"measure ({i}) rises", f"{norms} / γ rises with the width", (*_PAPER, "Table 1, Figure 5"),
                metric=metric, order=("m", _NARROW, _WIDE), hypotheses=(*_BOUND, "CIFAR-10 and SVHN, widths to 2^15"))
