@@ -85,17 +85,19 @@ class Posterior:
 
 def hierarchical(
     data: Tally, of: Index, law: Array, sharpness: Array, start: Array, *, level: float = 0.5,
-    inflation: float = 1.0, scatters: Array = SCATTERS,
+    inflation: float = 1.0, scatters: Array = SCATTERS, prior: tuple[Array, Array] | None = None,
 ) -> Posterior:  # fmt: skip
     """Posterior of the hierarchical model.
 
     ``law`` (K, r): the columns of the law per group, e.g. 1, log n, 1/n, centred. ``sharpness`` (K,): centred
     log n for the slope. ``start`` (r + 1,): coefficients of the law and log slope, from the Firth fit.
-    ``inflation`` divides all counts: the design effect of shared seeds (Rao & Scott 1981).
+    ``inflation`` divides all counts: the design effect of shared seeds (Rao & Scott 1981). ``prior``: means and
+    precisions (r,) of the law's coefficients; nearly flat about ``start`` without.
     """
+    anchor, precision = prior or (start[:-1], 0.0)
     model = Model(
         np.log(data.critical), data.successes / inflation, data.trials / inflation, of, law, sharpness,
-        float(logit(level)), start[:-1],
+        float(logit(level)), anchor, precision,
     )  # fmt: skip
     # Two starts, with few and with many lapses: the likelihood can have a mode at each.
     first = np.concatenate([start, MIDDLE[1:], np.zeros(len(law))])
@@ -119,9 +121,10 @@ def hierarchical(
 
 
 def _dispersion(model: Model, parameters: Array, tau: float) -> float:
-    chance = transition(model, parameters[None], np.array([tau])).chance[0]
-    pearson = ((model.successes - model.trials * chance) ** 2 / (model.trials * chance * (1 - chance))).sum()
-    return float(pearson / max(1, len(model.x) - model.columns - 1))
+    chance, tried = transition(model, parameters[None], np.array([tau])).chance[0], model.trials > 0
+    variance = model.trials * chance * (1 - chance)
+    pearson = ((model.successes - model.trials * chance) ** 2)[tried] / variance[tried]
+    return float(pearson.sum() / max(1, tried.sum() - model.columns - 1))
 
 
 def _climb(model: Model, parameters: Array, tau: Array) -> tuple[Array, Array, Array]:

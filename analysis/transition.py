@@ -34,7 +34,8 @@ class Model:
     law: Array
     sharpness: Array
     offset: float
-    anchor: Array  # (r,) where the nearly flat prior of the law's coefficients is centred
+    anchor: Array  # (r,) where the prior of the law's coefficients is centred, and
+    precision: Array | float = 0.0  # (r,) its precision beyond FLAT
 
     @property
     def columns(self) -> int:
@@ -67,14 +68,12 @@ def transition(model: Model, parameters: Array, tau: Array) -> Transition:
     return Transition(chance, core, low, high, slope, slope * bent, rate, by_skew)
 
 
-def evaluate(model: Model, parameters: Array, tau: Array) -> tuple[Array, Array, Array]:
-    """Log posterior (B,), its gradient (B, q) and the expected information plus prior precision (B, q, q)."""
+def derivatives(model: Model, parameters: Array, tau: Array) -> tuple[Array, Array]:
+    """Chances (B, R) and their derivatives (B, q, R) by the parameters."""
     c, of = model.columns, model.of
     batch, q = parameters.shape
     t = transition(model, parameters, tau)
-    chance, core, low, high = t.chance, t.core, t.low, t.high
-    value = np.log(chance) @ model.successes + np.log1p(-chance) @ (model.trials - model.successes)
-
+    core, low, high = t.core, t.low, t.high
     tilt = (1 - low - high) * core * (1 - core)
     pull = -tilt * t.slope * t.rate
     jacobian = np.zeros((batch, q, len(of)))
@@ -85,7 +84,14 @@ def evaluate(model: Model, parameters: Array, tau: Array) -> tuple[Array, Array,
     jacobian[:, c + 3] = -core * high * (1 - 2 * high)
     jacobian[:, c + 4] = tilt * t.slope * t.by_skew
     jacobian[:, c + SHAPES + of, np.arange(len(of))] = tau[:, None] * pull
+    return t.chance, jacobian
 
+
+def evaluate(model: Model, parameters: Array, tau: Array) -> tuple[Array, Array, Array]:
+    """Log posterior (B,), its gradient (B, q) and the expected information plus prior precision (B, q, q)."""
+    c, q = model.columns, parameters.shape[1]
+    chance, jacobian = derivatives(model, parameters, tau)
+    value = np.log(chance) @ model.successes + np.log1p(-chance) @ (model.trials - model.successes)
     variance = chance * (1 - chance)
     score = (jacobian @ ((model.successes - model.trials * chance) / variance)[..., None])[..., 0]
     information = (jacobian * (model.trials / variance)[:, None]) @ jacobian.transpose(0, 2, 1)
@@ -93,7 +99,7 @@ def evaluate(model: Model, parameters: Array, tau: Array) -> tuple[Array, Array,
     middle[:c] = model.anchor
     middle[c : c + SHAPES] = MIDDLE
     precision = np.ones(q)
-    precision[:c] = FLAT
+    precision[:c] = FLAT + model.precision
     precision[c : c + SHAPES] = SPREAD**-2.0
     away = parameters - middle
     value = value - 0.5 * (precision * away**2).sum(1)

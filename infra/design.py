@@ -1,0 +1,184 @@
+"""Sequential design for the exponent of m*(n): the core for any scheduler, and a sampler for Optuna.
+
+    cells = propose(data, pending, space, 64)     # the next batch of trainings: (over, critical, trainings)
+    standard_error(data, space)                   # of the exponent; infinite while unknown
+    finished(data, space, target=0.02)            # True once the report's own interval is as narrow as asked
+
+    study = optuna.create_study(sampler=ThresholdSampler(critical="m", over="n"))      # see docs/optuna_example.py
+
+Both are pure functions of what is recorded: a killed search goes on from its data as if nothing had happened, and
+every worker may compute its own proposal. Failed trainings have no outcome and are left out of ``data`` (count them in
+``dropped``); diverged ones are no success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.outcomes import Array, Tally, tally
+from analysis.thresholds import fit_threshold
+from infra.proposals import Cell, Space, belief, best_batch, first_batch, flops, oriented
+
+__all__ = ["Cell", "Space", "ThresholdSampler", "finished", "flops", "propose", "standard_error"]
+
+LEAST, MOST = 300, 5000  # trainings before which a standard error is too optimistic, and at which to give up
+SMALLEST = 16  # trainings a batch may always have
+VALUES = 8  # of an over axis that is a range
+
+
+def propose(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> list[Cell]:
+    """The next batch: at least one and at most ``size`` trainings, in about eight cells, each named once.
+
+    ``data`` are the finished trainings, ``pending`` those under way. First a coarse pass over all n; then at most
+    max(16, N/4) at a time, N being all trainings so far, so that no large batch rests on little knowledge.
+    """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")
+    first = first_batch(data, pending, space, size)
+    if first:
+        return first
+    had = data.trainings + sum(cell.trainings for cell in pending)
+    return best_batch(belief(data, space), pending, space, min(size, max(SMALLEST, had // 4)))
+
+
+def standard_error(data: Tally, space: Space) -> float:
+    """Standard error of the exponent by the design's model: a few milliseconds. Infinite while unknown: fewer than
+    two n at which trainings have both succeeded and failed."""
+    crossed = [0 < data.successes[at].sum() < data.trials[at].sum() for at in (data.over == n for n in set(data.over))]
+    if sum(crossed) < 2:
+        return float("inf")
+    low, high = belief(data, space).posterior.interval(np.array([0.0, 1.0]))
+    return (high - low) / 3.92
+
+
+def finished(
+    data: Tally, space: Space, target: float = 0.02, *, least: int = LEAST, most: int = MOST
+) -> bool:
+    """Is the exponent known to the standard error ``target``? By the interval of the default law over 3.92.
+
+    Never below ``least`` trainings; always from ``most`` on, failed ones included, so that a search without an answer
+    ends; and, where there is one n only and hence no exponent, from ``least`` on.
+    """
+    if data.trainings + data.dropped >= most:
+        return True
+    if data.trainings < least:
+        return False
+    if len(np.union1d(data.over, space.over)) == 1:
+        return True
+    if standard_error(data, space) > target:  # cheap, and a little below that of the law
+        return False
+    low, high = fit_threshold(oriented(data, space), space.level).interval
+    return bool((high - low) / 3.92 <= target)
+
+
+class ThresholdSampler(BaseSampler):
+    """Suggests the trial that tells most about the exponent of the critical width m*(n).
+
+    The objective suggests ``critical`` (int or float, positive, its bounds being the limits) and ``over`` (a
+    categorical of positive numbers, or a range, of which eight values are used), and returns whether it succeeded:
+    at least 0.5 is a success. Trials that fail or are pruned have no outcome; running ones count as pending.
+    ``falling``: success ends along ``critical``. ``level``: m* is where the chance of success is this.
+    ``cost``: (over, critical) -> cost of a training, for arrays. Other parameters, and the first trials of a
+    study, whose axes are not yet known, fall to ``independent_sampler`` (random, seeded by default).
+    """
+
+    def __init__(
+        self,
+        critical: str = "m",
+        over: str = "n",
+        *,
+        level: float = 0.5,
+        falling: bool = False,
+        cost: Callable[[Array, Array], Array] = flops,
+        independent_sampler: BaseSampler | None = None,
+    ) -> None:
+        self.critical, self.over, self.level, self.falling, self.cost = critical, over, level, falling, cost
+        self.independent = independent_sampler or RandomSampler(seed=0)
+
+    def reseed_rng(self) -> None:
+        self.independent.reseed_rng()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Both axes, as the latest trial that suggested them has them; empty before the first."""
+        self._raise_error_if_multi_objective(study)
+        return self._search_space(study, trial.number)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Values of both axes; deterministic given the study's other trials."""
+        if not search_space:
+            return {}
+        (cell,) = propose(self.data(study), self._pending(study, trial.number), self._space(search_space), 1)
+        asked = {self.over: cell.over, self.critical: cell.critical}
+        return {name: _nearest(axis, asked[name]) for name, axis in search_space.items()}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self.independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def data(self, study: Study) -> Tally:
+        """The completed trials of ``study`` as a tally, for ``fit_threshold``."""
+        rows = [
+            (*axes, np.nan if trial.state != TrialState.COMPLETE else float((trial.value or 0.0) >= 0.5))
+            for trial in study.get_trials(deepcopy=False)
+            if trial.state.is_finished() and (axes := self._axes(trial))
+        ]
+        over, critical, success = np.array(rows, dtype=float).reshape(-1, 3).T
+        return tally(critical, over, success, critical_name=self.critical, over_name=self.over)
+
+    def finished(self, study: Study, target: float = 0.02, *, least: int = LEAST, most: int = MOST) -> bool:
+        """As the function of this name; False before any trial has suggested both axes."""
+        axes = self._search_space(study)
+        return bool(axes) and finished(self.data(study), self._space(axes), target, least=least, most=most)
+
+    def _search_space(self, study: Study, but: int = -1) -> dict[str, BaseDistribution]:
+        for trial in reversed(study.get_trials(deepcopy=False)):
+            if trial.number != but and {self.critical, self.over} <= trial.distributions.keys():
+                return {name: trial.distributions[name] for name in (self.over, self.critical)}
+        return {}
+
+    def _space(self, axes: dict[str, BaseDistribution]) -> Space:
+        over, critical = axes[self.over], axes[self.critical]
+        values = {float(_nearest(over, value)) for value in _values(over)}
+        m = _values(critical)
+        ends, whole = (float(min(m)), float(max(m))), isinstance(critical, IntDistribution)
+        return Space(tuple(sorted(values)), ends, ends, whole, self.falling, self.level, self.cost)
+
+    def _pending(self, study: Study, but: int) -> list[Cell]:
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        known = [axes for trial in running if trial.number != but and (axes := self._axes(trial))]
+        return [Cell(*axes, 1) for axes in known]
+
+    def _axes(self, trial: FrozenTrial) -> tuple[float, float] | None:
+        if {self.critical, self.over} <= trial.params.keys():
+            return float(trial.params[self.over]), float(trial.params[self.critical])
+        return None
+
+
+def _values(axis: BaseDistribution) -> Sequence[float]:
+    """The choices of a categorical axis, or VALUES values from end to end of a range."""
+    if isinstance(axis, CategoricalDistribution):
+        return [float(choice) for choice in axis.choices]  # type: ignore[arg-type]
+    assert isinstance(axis, IntDistribution | FloatDistribution)
+    between = np.geomspace if axis.log else np.linspace
+    return [float(value) for value in between(axis.low, axis.high, VALUES)]
+
+
+def _nearest(axis: BaseDistribution, value: float) -> Any:
+    """The value of ``axis`` nearest to ``value``, in its own type."""
+    if isinstance(axis, CategoricalDistribution):
+        return min(axis.choices, key=lambda choice: abs(float(choice) - value))  # type: ignore[arg-type]
+    assert isinstance(axis, IntDistribution | FloatDistribution)
+    if axis.step is not None:
+        value = axis.low + axis.step * round((value - axis.low) / axis.step)
+    value = min(max(value, axis.low), axis.high)
+    return int(value) if isinstance(axis, IntDistribution) else float(value)
