@@ -1,6 +1,6 @@
 """How many trainings, and how much compute, until the exponent is known to 0.02? Designs replayed on known truths.
 
-    OMP_NUM_THREADS=1 python benchmarks/designs.py [simulations per cell, default 40] [truths containing this text]
+    OMP_NUM_THREADS=1 python benchmarks/designs.py [simulations of ours, default 40] [of the others, 12] [truths with this text]
 
 Writes designs.md, designs.pdf and designs.png beside this file. Simulation i of a truth has the seed [truth, i] under
 every design, so that any cell of the table can be repeated alone.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +26,9 @@ from scipy.special import expit
 from analysis.figures import STYLE
 from analysis.outcomes import Array, Tally, tally_counts
 from analysis.thresholds import fit_fast, fit_threshold
-from infra.design import Space, standard_error
+from infra.design import LEAST, Space, standard_error
 
-TARGET, LEAST = 0.02, 300
+TARGET = 0.02
 MOST = {"full grid": 30_000}
 ELSEWHERE = 6_000  # most trainings of the other designs
 OURS = "ours"
@@ -72,6 +71,7 @@ CASES = (
 
 
 Found = dict[str, dict[str, float]]  # by the rule that stops: what the law was then
+Done = dict[tuple[str, str], list[Found]]  # by truth and design
 
 
 def error(interval: tuple[float, float]) -> float:
@@ -90,7 +90,7 @@ def replay(case: Case, design: Design, most: int, rng: np.random.Generator, rule
         won = rng.binomial(lot.astype(int), case.chance(n, m)).astype(float)
         rows.append(np.column_stack([m, n, won, lot]))
         trained = int(sum(block[:, 3].sum() for block in rows))
-        if trained >= LEAST and trained >= 1.05 * checked:
+        if trained >= LEAST and trained >= 1.1 * checked:
             data, checked = tally_counts(*np.vstack(rows).T), trained
             if rules and RULES[0] not in found and error(fit_fast(data).interval) <= TARGET:
                 found[RULES[0]] = note(case, data)
@@ -132,11 +132,11 @@ HEAD = """# Designs: trainings and compute until the exponent is known to 0.02
 
 {verdict}
 
-Written by `OMP_NUM_THREADS=1 python benchmarks/designs.py {simulations}`: {simulations} simulations a row, seeds [truth,
-simulation], {minutes:.0f} minutes on one core. A share of .95 has a binomial error of {error:.3f}.
+Written by `OMP_NUM_THREADS=1 python benchmarks/designs.py {simulations} {others}`: {simulations} simulations a row for ours, {others} for the
+others, seeds [truth, simulation], {minutes:.0f} minutes on one core. A share of .95 of ours has a binomial error of {error:.3f}.
 
 Eight n from 16 to 512. Every design knows the first range of widths, three octaves beyond m* at either end, and nothing
-more. Each search runs from 300 trainings on until the interval of `fit_threshold`, as a report would print it, is at
+more. Each search runs from 300 trainings on, looked at whenever it has grown by a tenth, until the interval of `fit_threshold`, as a report would print it, is at
 most 0.02 x 3.92 wide, or to 6,000 trainings (full grid 30,000); *reached* is the share that got there. *trainings* and
 *cost* are means; a training costs m n^2, and the unit is the full grid's cost to the same target on the same truth.
 *error*: root mean square of exponent - truth. *interval*, *envelope*: the share that contains the truth. *ms*: of the
@@ -149,9 +149,11 @@ interval need not cover, the envelope should.
 """
 
 
-def lines(case: Case, done: dict[tuple[str, str], list[Found]]) -> list[str]:
+def lines(case: Case, done: Done) -> list[str]:
     text = [f"\n## {case.name}\n"]
-    text.append("| design | reached | trainings | grid's / its | cost | error | interval | envelope | ms |\n" + "|---" * 9 + "|")
+    text.append(
+        "| design | reached | trainings | grid's / its | cost | error | interval | envelope | ms |\n" + "|---" * 9 + "|"
+    )
     grid = done.get((case.name, "full grid"), [])
     for name in DESIGNS:
         found = done.get((case.name, name))
@@ -164,9 +166,12 @@ def lines(case: Case, done: dict[tuple[str, str], list[Found]]) -> list[str]:
     return text
 
 
-def rules_table(done: dict[tuple[str, str], list[Found]]) -> list[str]:
+def rules_table(done: Done) -> list[str]:
     """Where each standard error would have stopped our design."""
-    text = [RULES_HEAD, "| truth | stopped by | stopped | trainings | SE it prints | error | interval |\n" + "|---" * 7 + "|"]
+    text = [
+        RULES_HEAD,
+        "| truth | stopped by | stopped | trainings | SE it prints | error | interval |\n" + "|---" * 7 + "|",
+    ]
     for case in CASES:
         found = done.get((case.name, OURS), [])
         for rule in RULES if found else ():
@@ -186,13 +191,15 @@ The same searches of ours, and the law as it stood when each standard error firs
 """
 
 
-def verdict(done: dict[tuple[str, str], list[Found]]) -> str:
+def verdict(done: Done) -> str:
     """The bars, and whether they are met."""
     grid, own = done.get((CASES[0].name, "full grid")), done.get((CASES[0].name, OURS))
     if not grid or not own:
         return "Not finished."
     few, cheap = (mean(grid, key) / mean(own, key) for key in ("trainings", "cost"))
-    held = [(case.name, mean(done[case.name, OURS], "covers")) for case in CASES if case.holds and (case.name, OURS) in done]
+    held = [
+        (case.name, mean(done[case.name, OURS], "covers")) for case in CASES if case.holds and (case.name, OURS) in done
+    ]
     slow = max(mean(found, "ms") for (_, name), found in done.items() if name.startswith(OURS))
     worst = min(held, key=lambda entry: entry[1])
     return (
@@ -210,7 +217,7 @@ def yes(met: bool) -> str:
 COLOURS = ("0.45", "#8c6bb1", "#41ab5d", "#2171b5", "#d7301f", "#fc8d59")
 
 
-def draw(done: dict[tuple[str, str], list[Found]]) -> None:
+def draw(done: Done) -> None:
     """Trainings and compute to the target for every truth and design, the grid being 1; hollow where many fell short."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.2))
@@ -229,30 +236,34 @@ def draw(done: dict[tuple[str, str], list[Found]]) -> None:
         panels[0].set_xlabel("trainings to SE 0.02, full grid = 1 (dashed: 1/12)")
         panels[1].set_xlabel("compute to SE 0.02, full grid = 1 (dashed: 1/8)")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(DESIGNS), columnspacing=1.0, handletextpad=0.2)
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=len(DESIGNS), columnspacing=1.0, handletextpad=0.2
+        )
         for ending in ("pdf", "png"):
             figure.savefig(Path(__file__).with_suffix(f".{ending}"))
 
 
-def main(simulations: int = 40, only: str = "") -> None:
+def write(done: Done, simulations: int, others: int, minutes: float, target: Path) -> None:
+    share = np.sqrt(0.95 * 0.05 / simulations)
+    head = HEAD.format(verdict=verdict(done), simulations=simulations, others=others, minutes=minutes, error=share)
+    text = [head, *(line for case in CASES for line in lines(case, done)), *rules_table(done)]
+    target.write_text("\n".join(text) + "\n")
+
+
+def main(simulations: int = 40, others: int = 12, only: str = "") -> None:
     start, done = time.perf_counter(), {}
     target = Path(__file__).with_suffix(".md") if not only else Path("designs-part.md")
     for index, case in enumerate(CASES):
         for name, design in DESIGNS.items() if only in case.name else ():
-            most = MOST.get(name, ELSEWHERE)
-            done[case.name, name] = [
-                replay(case, design, most, np.random.default_rng([index, i]), name == OURS) for i in range(simulations)
-            ]
+            own, most = name == OURS, MOST.get(name, ELSEWHERE)
+            seeds = ([index, i] for i in range(simulations if own else others))
+            done[case.name, name] = [replay(case, design, most, np.random.default_rng(seed), own) for seed in seeds]
             minutes = (time.perf_counter() - start) / 60
             print(f"{case.name}: {name}, {minutes:.1f} minutes", flush=True)
-            head = HEAD.format(
-                verdict=verdict(done), simulations=simulations, minutes=minutes, error=np.sqrt(0.95 * 0.05 / simulations)
-            )
-            text = [head, *(line for one in CASES if (one.name, name) for line in lines(one, done)), *rules_table(done)]
-            target.write_text("\n".join(text) + "\n")
+            write(done, simulations, others, minutes, target)
     if not only:
         draw(done)
 
 
 if __name__ == "__main__":
-    main(*(convert(argument) for convert, argument in zip((int, str), sys.argv[1:], strict=False)))
+    main(*(convert(argument) for convert, argument in zip((int, int, str), sys.argv[1:], strict=False)))

@@ -58,8 +58,8 @@ def staircase(space: Space) -> Generator[list[Cell], Array, None]:
 
 def bayes_per_n(space: Space) -> Generator[list[Cell], Array, None]:
     """QUEST+ at each n alone (Watson 2017, J. Vision 17(3):10): least expected entropy of (m*, slope, lapse)."""
-    x = np.log(widths(space, HALF_OCTAVE / 4))
-    t, b, lapse = (axis.ravel()[:, None] for axis in np.meshgrid(x, 2.0 ** np.arange(7), [0.01, 0.08]))
+    x = np.log(widths(space, HALF_OCTAVE / 2))
+    t, b, lapse = (axis.ravel()[:, None] for axis in np.meshgrid(x, 4.0 ** np.arange(4), [0.01, 0.08]))
     p = (1 - lapse) * np.clip(expit(b * (x - t)), 1e-6, 1 - 1e-6)  # (parameters, candidate widths)
     inside = xlogy(p, p), xlogy(1 - p, 1 - p)
     belief = np.full((len(space.over), len(t)), 1 / len(t))

@@ -28,7 +28,7 @@ from infra.proposals import Cell, Space, belief, best_batch, first_batch, flops,
 
 __all__ = ["Cell", "Space", "ThresholdSampler", "finished", "flops", "propose", "standard_error"]
 
-LEAST, MOST = 300, 5000  # trainings before which a standard error is too optimistic, and at which to give up
+LEAST, MOST = 400, 5000  # trainings before which a standard error is too optimistic, and at which to give up
 SMALLEST = 16  # trainings a batch may always have
 VALUES = 8  # of an over axis that is a range
 
@@ -58,9 +58,7 @@ def standard_error(data: Tally, space: Space) -> float:
     return (high - low) / 3.92
 
 
-def finished(
-    data: Tally, space: Space, target: float = 0.02, *, least: int = LEAST, most: int = MOST
-) -> bool:
+def finished(data: Tally, space: Space, target: float = 0.02, *, least: int = LEAST, most: int = MOST) -> bool:
     """Is the exponent known to the standard error ``target``? By the interval of the default law over 3.92.
 
     Never below ``least`` trainings; always from ``most`` on, failed ones included, so that a search without an answer

@@ -13,7 +13,7 @@ Everything is a pure function of the recorded trainings, the pending ones and th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +23,13 @@ from analysis.outcomes import Array, Index, Tally
 from analysis.transition import SHAPES, SLOPE, Model, derivatives
 
 COARSE, REPEATS = 3, 2  # widths per n of the first pass, and trainings of each
-FLOOR, THRIFT = 0.4, 0.05
+FLOOR, THRIFT = 0.6, 0.02
 LUMPS = 8  # distinct cells a batch: trainings of one cell form a pack
 DRAWS = 32  # of the posterior
 NEAR = 2.0  # octaves beyond all tested widths up to which the range extends at a time
 WIDEST, FINEST = 32, np.log(2) / 8  # candidate widths per n; their spacing in log m, halved and doubled as needed
 FEW_SCATTERS = SCATTERS[1::3]
+SHAPE = 0.6
 CAUTION = 0.8  # quantile of the scatter
 EXPONENT = (1.0, 2.0)  # prior mean and sd
 
@@ -74,7 +75,11 @@ class Space:
     def widths(self, logs: Array, low: float, high: float) -> Array:
         """The widths exp(``logs``) within [low, high], rounded where whole, each once, increasing."""
         m = np.exp(np.clip(logs, np.log(low), np.log(high)))
-        m = np.clip(np.round(m), np.ceil(low), max(np.floor(high), np.ceil(low))) if self.whole else np.clip(m, low, high)
+        m = (
+            np.clip(np.round(m), np.ceil(low), max(np.floor(high), np.ceil(low)))
+            if self.whole
+            else np.clip(m, low, high)
+        )
         return np.unique(m)
 
 
@@ -208,7 +213,8 @@ def best_batch(known: Belief, pending: Sequence[Cell], space: Space, size: int) 
         covariance = np.linalg.inv(information)
         moved = covariance @ v
         pull, length = direction @ moved, (v * moved).sum(1)
-        gain = (lot * pull**2 / (1 + lot * length)).mean(0) / price
+        gain = (lot * pull**2 / (1 + lot * length)).mean(0) / (direction @ covariance @ direction)
+        gain = (gain + SHAPE / len(mean) * np.log1p(lot * length).mean(0)) / price
         best = int(np.argmax(np.where(of == least, gain, -1.0) if behind else gain))
         information = information + lot * v[:, :, best].T @ v[:, :, best] / DRAWS
         counts[of[best]] += lot
