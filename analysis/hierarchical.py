@@ -108,8 +108,8 @@ def hierarchical(
     tau = np.tile(scatters, 2)
     parameters, value, information = _climb(model, parameters, tau)
     determinant = _log_determinant(information)
-    prior = -0.5 * (tau / SCATTER_SCALE) ** 2 + np.log(tau)  # half-normal, times the grid's spacing
-    evidence = (value - 0.5 * determinant + prior).reshape(2, -1)
+    scale = -0.5 * (tau / SCATTER_SCALE) ** 2 + np.log(tau)  # half-normal, times the grid's spacing
+    evidence = (value - 0.5 * determinant + scale).reshape(2, -1)
     best = np.argmax(evidence, axis=0) * len(scatters) + np.arange(len(scatters))
     score = evidence.max(0) + _beyond_laplace(model, parameters[best], scatters, information[best])
     weights = np.exp(score - score.max())

@@ -30,7 +30,7 @@ from infra.design import LEAST, Space, standard_error
 
 TARGET = 0.02
 MOST = {"full grid": 30_000}
-ELSEWHERE = 6_000  # most trainings of the other designs
+ELSEWHERE = 3_000  # most trainings of the other designs
 OURS = "ours"
 RULES = ("Firth's interval", "the design's model", "the default interval")
 

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.outcomes import Array, Tally, tally
 from analysis.thresholds import fit_threshold
-from infra.proposals import Cell, Space, belief, best_batch, first_batch, flops, oriented
+from infra.proposals import Cell, Space, belief, best_batch, crossed, first_batch, flops, oriented, parted, probes
 
 __all__ = ["Cell", "Space", "ThresholdSampler", "finished", "flops", "propose", "standard_error"]
 
@@ -41,7 +41,7 @@ def propose(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> li
     """
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
-    first = first_batch(data, pending, space, size)
+    first = first_batch(data, pending, space, size) or probes(data, pending, space, size)
     if first:
         return first
     had = data.trainings + sum(cell.trainings for cell in pending)
@@ -50,33 +50,38 @@ def propose(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> li
 
 def standard_error(data: Tally, space: Space) -> float:
     """Standard error of the exponent by the design's model: a few milliseconds. Infinite while unknown: fewer than
-    two n at which trainings have both succeeded and failed."""
-    crossed = [0 < data.successes[at].sum() < data.trials[at].sum() for at in (data.over == n for n in set(data.over))]
-    if sum(crossed) < 2:
+    two n at which trainings have both succeeded and failed. Where a width parts failures from successes at every n
+    the model has nothing to measure a slope by: then by the default law, from the brackets."""
+    if crossed(data) < 2:
         return float("inf")
+    if parted(oriented(data, space)).all():
+        return _law_error(data, space)
     low, high = belief(data, space).posterior.interval(np.array([0.0, 1.0]))
     return (high - low) / 3.92
 
 
 def finished(data: Tally, space: Space, target: float = 0.02, *, least: int = LEAST, most: int = MOST) -> bool:
-    """Is the exponent known to the standard error ``target``? By the interval of the default law over 3.92.
+    """Is the exponent known to the standard error ``target``? By the interval of the default law, over 3.92.
 
     Never below ``least`` trainings; always from ``most`` on, failed ones included, so that a search without an answer
-    ends; and, where there is one n only and hence no exponent, from ``least`` on.
+    ends; and from ``least`` on where there is no more to learn: one n only and hence no exponent, or a step between
+    neighbouring whole numbers at every n.
     """
     if data.trainings + data.dropped >= most:
         return True
     if data.trainings < least:
         return False
-    if len(np.union1d(data.over, space.over)) == 1:
+    if len(np.union1d(data.over, space.over)) == 1 or (space.whole and parted(oriented(data, space), 1.0).all()):
         return True
-    if standard_error(data, space) > target:  # cheap, and a little below that of the law
-        return False
+    return standard_error(data, space) <= target and _law_error(data, space) <= target  # the cheap one first
+
+
+def _law_error(data: Tally, space: Space) -> float:
     low, high = fit_threshold(oriented(data, space), space.level).interval
-    return bool((high - low) / 3.92 <= target)
+    return (high - low) / 3.92
 
 
-class ThresholdSampler(BaseSampler):
+class ThresholdSampler(BaseSampler):  # type: ignore[misc]
     """Suggests the trial that tells most about the exponent of the critical width m*(n).
 
     The objective suggests ``critical`` (int or float, positive, its bounds being the limits) and ``over`` (a
@@ -165,7 +170,7 @@ class ThresholdSampler(BaseSampler):
 def _values(axis: BaseDistribution) -> Sequence[float]:
     """The choices of a categorical axis, or VALUES values from end to end of a range."""
     if isinstance(axis, CategoricalDistribution):
-        return [float(choice) for choice in axis.choices]  # type: ignore[arg-type]
+        return [float(choice) for choice in axis.choices]
     assert isinstance(axis, IntDistribution | FloatDistribution)
     between = np.geomspace if axis.log else np.linspace
     return [float(value) for value in between(axis.low, axis.high, VALUES)]
@@ -174,7 +179,7 @@ def _values(axis: BaseDistribution) -> Sequence[float]:
 def _nearest(axis: BaseDistribution, value: float) -> Any:
     """The value of ``axis`` nearest to ``value``, in its own type."""
     if isinstance(axis, CategoricalDistribution):
-        return min(axis.choices, key=lambda choice: abs(float(choice) - value))  # type: ignore[arg-type]
+        return min(axis.choices, key=lambda choice: abs(float(choice) - value))
     assert isinstance(axis, IntDistribution | FloatDistribution)
     if axis.step is not None:
         value = axis.low + axis.step * round((value - axis.low) / axis.step)

@@ -17,20 +17,23 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.hierarchical import SCATTERS, Posterior, hierarchical
 from analysis.outcomes import Array, Index, Tally
+from analysis.separation import brackets
 from analysis.transition import SHAPES, SLOPE, Model, derivatives
 
 COARSE, REPEATS = 3, 2  # widths per n of the first pass, and trainings of each
-FLOOR, THRIFT = 0.6, 0.02
+FLOOR, THRIFT = 0.6, 0.01
 LUMPS = 8  # distinct cells a batch: trainings of one cell form a pack
+SURE = 20  # trainings by which a step is taken to be one
 DRAWS = 32  # of the posterior
 NEAR = 2.0  # octaves beyond all tested widths up to which the range extends at a time
 WIDEST, FINEST = 32, np.log(2) / 8  # candidate widths per n; their spacing in log m, halved and doubled as needed
 FEW_SCATTERS = SCATTERS[1::3]
 SHAPE = 0.6
-CAUTION = 0.8  # quantile of the scatter
+CAUTION = 0.7  # quantile of the scatter
 EXPONENT = (1.0, 2.0)  # prior mean and sd
 
 
@@ -111,7 +114,7 @@ def belief(data: Tally, space: Space) -> Belief:
     z = np.log(over) - np.log(over).mean()
     law = np.column_stack([np.ones_like(z), z])[:, : min(len(over), 2)]
     low, high = np.log(space.critical)
-    middle, spread = np.array([(low + high) / 2, EXPONENT[0]]), np.array([max(high - low, 2.0) / 2, EXPONENT[1]])
+    middle, spread = np.array([(low + high) / 2, EXPONENT[0]]), np.array([max(high - low, 7.0) / 2, EXPONENT[1]])
     # an empty cell at each n: every n has a threshold, tried or not
     none = np.zeros_like(over)
     every = np.append(data.over, over)
@@ -149,6 +152,37 @@ def first_batch(data: Tally, pending: Sequence[Cell], space: Space, size: int) -
     had = data.trainings + data.dropped + sum(cell.trainings for cell in pending)
     each = [cell._replace(trainings=1) for cell in coarse_pass(space) for _ in range(cell.trainings)]
     return merge(each[had : had + size])
+
+
+def crossed(data: Tally) -> int:
+    """The number of n at which trainings have both succeeded and failed."""
+    totals = ((data.successes[at].sum(), data.trials[at].sum()) for at in (data.over == n for n in set(data.over)))
+    return sum(0 < won < tried for won, tried in totals)
+
+
+def parted(data: Tally, gap: float = np.inf) -> npt.NDArray[np.bool_]:
+    """Per n of the tally: does a width part all failures from all successes, known to within ``gap`` from SURE
+    trainings or more at its two ends?"""
+    of = np.unique(data.over, return_inverse=True)[1]
+    found = brackets(data, of, int(of.max(initial=-1)) + 1)
+    return np.asarray(found.clean & ((gap == np.inf) | ((found.high - found.low <= gap) & (found.tried >= SURE))))
+
+
+def probes(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> list[Cell]:
+    """While the model has fewer than two transitions to go by: at every n with but one outcome, a width NEAR octaves
+    beyond all that were tried, as far as the limits allow."""
+    if crossed(data) >= min(2, len(space.over)):
+        return []
+    data, cells, asked = oriented(data, space), [], {cell[:2] for cell in pending}
+    for n in space.over:
+        at = data.over == n
+        won, tried, m = data.successes[at].sum(), data.trials[at].sum(), data.critical[at]
+        if tried and won in (0, tried):
+            beyond = m.min() / 2**NEAR if won else m.max() * 2**NEAR
+            width = float(space.widths(np.log([beyond]), *space.limits)[0])
+            if width not in m and (n, width) not in asked:
+                cells.append(Cell(n, width, min(REPEATS, size)))
+    return cells[: max(1, size // REPEATS)]
 
 
 def candidates(known: Belief, space: Space, parameters: Array, tau: float) -> tuple[Array, Index]:
