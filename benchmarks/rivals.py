@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import expit, xlogy
@@ -93,5 +94,6 @@ DESIGNS: dict[str, Design] = {
     "staircase per n": staircase,
     "Bayesian per n": bayes_per_n,
     "ours": ours,
+    "ours, thrift 0.1": lambda space: ours(replace(space, thrift=0.1)),
     "ours, 4 packs of 32 in flight": lambda space: ours(space, 32, 4),
 }

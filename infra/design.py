@@ -24,7 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.outcomes import Array, Tally, tally
 from analysis.thresholds import fit_threshold
-from infra.proposals import Cell, Space, belief, best_batch, crossed, first_batch, flops, oriented, parted, probes
+from infra.proposals import belief, best_batch
+from infra.space import Cell, Space, crossed, first_batch, flops, oriented, parted, probes
 
 __all__ = ["Cell", "Space", "ThresholdSampler", "finished", "flops", "propose", "standard_error"]
 
@@ -37,15 +38,14 @@ def propose(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> li
     """The next batch: at least one and at most ``size`` trainings, in about eight cells, each named once.
 
     ``data`` are the finished trainings, ``pending`` those under way. First a coarse pass over all n; then at most
-    max(16, N/4) at a time, N being all trainings so far, so that no large batch rests on little knowledge.
+    max(16, N/4) at a time, N being the finished trainings, so that no large batch rests on little knowledge.
     """
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
     first = first_batch(data, pending, space, size) or probes(data, pending, space, size)
     if first:
         return first
-    had = data.trainings + sum(cell.trainings for cell in pending)
-    return best_batch(belief(data, space), pending, space, min(size, max(SMALLEST, had // 4)))
+    return best_batch(belief(data, space), pending, space, min(size, max(SMALLEST, data.trainings // 4)))
 
 
 def standard_error(data: Tally, space: Space) -> float:
@@ -88,8 +88,8 @@ class ThresholdSampler(BaseSampler):  # type: ignore[misc]
     categorical of positive numbers, or a range, of which eight values are used), and returns whether it succeeded:
     at least 0.5 is a success. Trials that fail or are pruned have no outcome; running ones count as pending.
     ``falling``: success ends along ``critical``. ``level``: m* is where the chance of success is this.
-    ``cost``: (over, critical) -> cost of a training, for arrays. Other parameters, and the first trials of a
-    study, whose axes are not yet known, fall to ``independent_sampler`` (random, seeded by default).
+    ``cost`` and ``thrift`` are those of ``Space``. Other parameters, and the first trials of a study, whose axes are
+    not yet known, fall to ``independent_sampler`` (random, seeded by default).
     """
 
     def __init__(
@@ -100,9 +100,11 @@ class ThresholdSampler(BaseSampler):  # type: ignore[misc]
         level: float = 0.5,
         falling: bool = False,
         cost: Callable[[Array, Array], Array] = flops,
+        thrift: float = 0.01,
         independent_sampler: BaseSampler | None = None,
     ) -> None:
-        self.critical, self.over, self.level, self.falling, self.cost = critical, over, level, falling, cost
+        self.critical, self.over, self.level, self.falling = critical, over, level, falling
+        self.cost, self.thrift = cost, thrift
         self.independent = independent_sampler or RandomSampler(seed=0)
 
     def reseed_rng(self) -> None:
@@ -129,14 +131,15 @@ class ThresholdSampler(BaseSampler):  # type: ignore[misc]
         return self.independent.sample_independent(study, trial, param_name, param_distribution)
 
     def data(self, study: Study) -> Tally:
-        """The completed trials of ``study`` as a tally, for ``fit_threshold``."""
+        """The completed trials of ``study`` as a tally for ``fit_threshold``: turned where success is falling."""
         rows = [
             (*axes, np.nan if trial.state != TrialState.COMPLETE else float((trial.value or 0.0) >= 0.5))
             for trial in study.get_trials(deepcopy=False)
             if trial.state.is_finished() and (axes := self._axes(trial))
         ]
         over, critical, success = np.array(rows, dtype=float).reshape(-1, 3).T
-        return tally(critical, over, success, critical_name=self.critical, over_name=self.over)
+        data = tally(critical, over, success, critical_name=self.critical, over_name=self.over)
+        return data.turned() if self.falling else data
 
     def finished(self, study: Study, target: float = 0.02, *, least: int = LEAST, most: int = MOST) -> bool:
         """As the function of this name; False before any trial has suggested both axes."""
@@ -154,7 +157,7 @@ class ThresholdSampler(BaseSampler):  # type: ignore[misc]
         values = {float(_nearest(over, value)) for value in _values(over)}
         m = _values(critical)
         ends, whole = (float(min(m)), float(max(m))), isinstance(critical, IntDistribution)
-        return Space(tuple(sorted(values)), ends, ends, whole, self.falling, self.level, self.cost)
+        return Space(tuple(sorted(values)), ends, ends, whole, self.falling, self.level, self.cost, self.thrift)
 
     def _pending(self, study: Study, but: int) -> list[Cell]:
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
