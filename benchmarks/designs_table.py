@@ -127,7 +127,7 @@ def write(done: Done, truths: Truths, target: Path, **numbers: float) -> None:
 
 
 def draw(done: Done, truths: Truths, target: Path) -> None:
-    """Trainings and compute to the target for every truth and design, the grid being 1; hollow: one in ten fell short."""
+    """Trainings and compute to the target per truth and design, the grid being 1; hollow where many fell short."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.4))
         panels = figure.subplots(1, 2, sharey=True)

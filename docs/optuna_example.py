@@ -17,6 +17,6 @@ def objective(trial: optuna.Trial) -> bool:
 
 
 sampler = ThresholdSampler(critical="m", over="n")
-study = optuna.create_study(sampler=sampler)
+study = optuna.create_study(sampler=sampler, direction="maximize")
 study.optimize(objective, n_trials=200)
 print(fit_threshold(sampler.data(study)).summary())

@@ -7,8 +7,9 @@ over posterior draws. Three things are added, each measured (benchmarks/designs.
 
 - A share FLOOR of all trainings is kept even over n, and goes where it lowers the variance of log m* there: left alone,
   the design trains at the smallest and the largest n only, and a bent law would go unseen.
-- A little of D-optimality, SHAPE: at m* itself nothing is learnt about slope and lapses, an overestimated slope is
-  never corrected, and the search stops too early (without: 75% coverage where 8% of trainings lapse).
+- STEEP times the variance of the log slope, and a little of D-optimality, SHAPE: at m* itself nothing is learnt about
+  slope and lapses, an overestimated slope is never corrected, and the search stops too early (without: 75% coverage
+  where 8% of trainings lapse, and errors of several standard errors at slope 8).
 - The scatter is taken at a high quantile, CAUTION: while it is not known to be small, all n are worth a training.
 
 Pending trainings enter with their expected information. Everything is a pure function of the recorded trainings, the
@@ -27,7 +28,7 @@ from analysis.outcomes import Array, Index, Tally
 from analysis.transition import SHAPES, SLOPE, Model, derivatives
 from infra.space import NEAR, Cell, Space, merge, oriented
 
-FLOOR, SHAPE, CAUTION = 0.6, 0.6, 0.8  # see above
+FLOOR, SHAPE, STEEP, CAUTION = 0.6, 0.2, 2.0, 0.8  # see above
 LOTS = 8  # distinct cells a batch: trainings of one cell form a pack
 DRAWS = 32  # of the posterior
 WIDEST, FINEST = 32, np.log(2) / 8  # candidate widths per n; their spacing in log m, halved and doubled as needed
@@ -133,11 +134,14 @@ def best_batch(known: Belief, pending: Sequence[Cell], space: Space, size: int) 
         least = asked[np.argmin(counts[asked])]
         behind = counts[least] < FLOOR * (counts[asked].sum() + lot) / len(asked)
         direction = _threshold(known, least, tau, len(mean)) if behind else exponent
+        slope = np.zeros(len(mean))
+        slope[c : c + 2] = 1.0, known.sharpness[least] if behind else 0.0
         covariance = np.linalg.inv(information)
         moved = covariance @ v
-        pull, length = direction @ moved, (v * moved).sum(1)
-        gain = (lot * pull**2 / (1 + lot * length)).mean(0) / (direction @ covariance @ direction)
-        gain = (gain + SHAPE / len(mean) * np.log1p(lot * length).mean(0)) / price
+        spread = 1 / lot + (v * moved).sum(1)  # (D, C)
+        gain = ((direction @ moved) ** 2 / spread).mean(0) / (direction @ covariance @ direction)
+        gain = gain + STEEP * ((slope @ moved) ** 2 / spread).mean(0)
+        gain = (gain + SHAPE / len(mean) * np.log(lot * spread).mean(0)) / price
         best = int(np.argmax(np.where(of == least, gain, -1.0) if behind else gain))
         information = information + lot * v[:, :, best].T @ v[:, :, best] / DRAWS
         counts[of[best]] += lot
