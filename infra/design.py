@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.outcomes import Array, Tally, tally
 from analysis.thresholds import fit_threshold
 from infra.proposals import belief, best_batch
-from infra.space import Cell, Space, crossed, first_batch, flops, oriented, parted, probes
+from infra.space import Cell, Space, bisections, crossed, first_batch, flops, oriented, parted, probes
 
 __all__ = ["Cell", "Space", "ThresholdSampler", "finished", "flops", "propose", "standard_error"]
 
@@ -42,9 +42,9 @@ def propose(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> li
     """
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
-    first = first_batch(data, pending, space, size) or probes(data, pending, space, size)
-    if first:
-        return first
+    for rule in (first_batch, probes, bisections):
+        if cells := rule(data, pending, space, size):
+            return cells
     return best_batch(belief(data, space), pending, space, min(size, max(SMALLEST, data.trainings // 4)))
 
 

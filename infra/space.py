@@ -14,7 +14,8 @@ from analysis.separation import brackets
 
 COARSE, REPEATS = 3, 2  # widths per n of the first pass, and trainings of each
 NEAR = 2.0  # octaves beyond all tested widths up to which the range extends at a time
-SURE = 20  # trainings by which a step is taken to be one
+SETTLED, SURE = 200, 20  # trainings in all, and at a bracket's ends, by which a step is taken to be one
+NARROW = 0.01  # in log m: a bracket not worth halving
 
 
 class Cell(NamedTuple):
@@ -126,3 +127,27 @@ def probes(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> lis
             if width not in m and (n, width) not in asked:
                 cells.append(Cell(n, width, min(REPEATS, size)))
     return cells[: max(1, size // REPEATS)]
+
+
+def bisections(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> list[Cell]:
+    """Where many trainings leave every n parted, the transition is a step and has no slope to learn: the middle of each
+    bracket, and once it is narrow its ends, until SURE trainings stand there. Widest brackets first."""
+    data, asked = oriented(data, space), {cell[:2] for cell in pending}
+    if data.trainings < SETTLED or not parted(data).all():
+        return []
+    over, of = np.unique(data.over, return_inverse=True)
+    found, cells = brackets(data, of, len(over)), []
+    with np.errstate(divide="ignore"):
+        gap = np.log(found.high) - np.log(found.low)
+    for k in np.argsort(-gap, kind="stable"):
+        if not (np.isfinite(gap[k]) and over[k] in space.over):
+            continue
+        ends = found.low[k], found.high[k]
+        width = float(space.widths(np.log(ends).mean(keepdims=True), *ends)[0])
+        if gap[k] < NARROW or width in ends:
+            width = min(ends, key=lambda end: data.trials[(of == k) & (data.critical == end)].sum())
+            if found.tried[k] >= SURE:
+                continue
+        if (over[k], width) not in asked:
+            cells.append(Cell(float(over[k]), float(width), min(2 * REPEATS, size)))
+    return cells[: max(1, size // (2 * REPEATS))]
