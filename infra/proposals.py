@@ -28,7 +28,7 @@ from analysis.outcomes import Array, Index, Tally
 from analysis.transition import SHAPES, SLOPE, Model, derivatives
 from infra.space import NEAR, Cell, Space, merge, oriented
 
-FLOOR, SHAPE, STEEP, CAUTION = 0.6, 0.2, 2.0, 0.8  # see above
+FLOOR, SHAPE, STEEP, CAUTION = 0.6, 0.2, 1.0, 0.7  # see above
 LOTS = 8  # distinct cells a batch: trainings of one cell form a pack
 DRAWS = 32  # of the posterior
 WIDEST, FINEST = 32, np.log(2) / 8  # candidate widths per n; their spacing in log m, halved and doubled as needed
