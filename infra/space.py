@@ -60,7 +60,7 @@ class Space:
 
     def widths(self, logs: Array, low: float, high: float) -> Array:
         """The widths exp(``logs``) within [low, high], rounded where whole, each once, increasing."""
-        m = np.exp(np.clip(logs, np.log(low), np.log(high)))
+        m = np.exp(logs)
         m = (
             np.clip(np.round(m), np.ceil(low), max(np.floor(high), np.ceil(low)))
             if self.whole
