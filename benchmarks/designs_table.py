@@ -142,7 +142,7 @@ def draw(done: Done, truths: Truths, target: Path) -> None:
             axes.grid(axis="x", color="0.9", lw=0.6)
             axes.axvline(1 / bar, color="#111111", ls="--", lw=1)
             noun = "trainings" if key == "trainings" else "compute"
-            axes.set_xlabel(f"{noun} to standard error 0.02, full grid = 1 (dashed: 1/{bar})")
+            axes.set_xlabel(f"{noun}, full grid = 1 (dashed: 1/{bar})")
         panels[0].set_yticks(range(len(truths)), list(truths))
         panels[0].invert_yaxis()
         figure.legend(
