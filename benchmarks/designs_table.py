@@ -28,7 +28,7 @@ HEAD = """# Designs: trainings and compute until the exponent is known to 0.02
 
 Written by `OMP_NUM_THREADS=1 python benchmarks/designs.py {simulations} {others}`: {simulations} simulations a row for
 *ours*, twice {others} for the full grid, {others} for the others, seeds [truth, simulation], {minutes:.0f} minutes on
-one core. A share of .95 of ours has a binomial error of {error:.3f}.
+one core; one of the step, which leaves nothing to chance. A share of .95 of ours has a binomial error of {error:.3f}.
 
 Eight n from 16 to 512. Every design knows the first range of widths, three octaves beyond m* at either end, and nothing
 more. A search is looked at from {least} trainings on, whenever it has grown by a tenth, and ends when the interval of
