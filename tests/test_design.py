@@ -50,13 +50,15 @@ def same(a: Tally, b: Tally) -> bool:
     return all(np.array_equal(x, y) for x, y in pairs)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_planted_exponent_is_found_at_a_fraction_of_the_grids_trainings(seed: int) -> None:
-    data = search(power(2.0), SPACE, 2_000, seed)
-    law = fit_threshold(data)
-    assert finished(data, SPACE) and data.trainings < GRID / 6
-    assert (law.interval[1] - law.interval[0]) / 3.92 <= 0.02
-    assert abs(law.exponent - 2.0) < 0.06
+def test_the_planted_exponent_is_found_at_a_fraction_of_the_grids_trainings() -> None:
+    taken = []
+    for seed in range(1, 5):
+        data = search(power(2.0), SPACE, 2_000, seed)
+        law = fit_threshold(data)
+        assert finished(data, SPACE) and (law.interval[1] - law.interval[0]) / 3.92 <= 0.02
+        assert abs(law.exponent - 2.0) < 0.06
+        taken.append(data.trainings)
+    assert np.mean(taken) < GRID / 8
 
 
 def test_the_standard_error_is_that_of_repeated_searches() -> None:
