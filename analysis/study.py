@@ -83,7 +83,7 @@ def study(out: str, plan: Mapping[str, Any]) -> Study:
     """Read and fit one plan of a results folder."""
     rows = records.plan_rows(out, plan)
     groups = tuple(fitted(plan, title, part) for title, part in split(plan, rows)) if plan["critical"] else ()
-    counts = tallied(rows) | {"asked for": math.prod(map(len, plan["axes"].values())) * plan["seeds"]}
+    counts = tallied(rows) | {"asked for": records.asked(plan, len(rows))}
     counts["not recorded"] = max(0, counts["asked for"] - len(rows))
     return Study(plan, rows, records.digest(rows), groups, counts | {"recorded twice": records.duplicates(rows)})
 

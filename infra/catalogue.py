@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.series import along, share
+from infra import records
 from infra.records import HEAD
 
 OUTCOMES = ("fit", "unfit", "diverged", "failed")
@@ -73,7 +74,8 @@ def plan_label(plan: Mapping[str, Any]) -> str:
             continue
         ends = values if isinstance(values[0], str) else sorted({min(values), max(values)})
         spans.append(f"{name}={('/' if isinstance(values[0], str) else '..').join(map(short, ends))}")
-    return f"{' '.join([plan['family'], *spans])}, {plan['seeds']} seeds"
+    how = "adaptive" if plan.get("adaptive") else f"{plan['seeds']} seeds"
+    return f"{' '.join([plan['family'], *spans])}, {how}"
 
 
 def short(value: Any) -> str:
@@ -133,7 +135,7 @@ def time_span(rows: pa.Table) -> tuple[int, int]:
 def totals(plan: Mapping[str, Any], rows: pa.Table) -> dict[str, float]:
     """``trainings`` recorded and ``planned``, and the number of each outcome, over all points of a plan."""
     counts = outcome_counts(rows["outcome"].to_pylist() if len(rows) else [])
-    return counts | {"planned": float(plan["seeds"] * math.prod(len(values) for values in plan["axes"].values()))}
+    return counts | {"planned": float(records.asked(plan, len(rows)))}
 
 
 def settings(plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import trainables
 from analysis import report
 from infra import environment, estimate, families, options, plan, records, storage, tracking
+from infra.adaptive import Chooser, Limits
 from infra.environment import EngineError, Trained
 from infra.options import Request
 from infra.pack import LETTERS
@@ -43,8 +45,8 @@ def answer(sweep: Sweep, argv: Sequence[str] | None = None) -> int:
 
 def run(request: Request) -> int:
     """Plan, train what is not recorded, conclude from the rows. Returns the exit code."""
-    family, out = request.family, request.options.out
-    cells = plan.grid(family, request.axes, request.options.seeds)
+    family, out, adaptive = request.family, request.options.out, request.options.adaptive
+    cells = plan.grid(family, request.axes, 1 if adaptive else request.options.seeds)
     if request.options.data_dir:
         if not Path(request.options.data_dir).is_dir():
             raise PlanError(f"--data-dir {request.options.data_dir}: no such folder")
@@ -56,7 +58,7 @@ def run(request: Request) -> int:
     for file in foreign:
         say(f"not rows: {file.path}: {file.why}" + ("" if request.options.dry_run else "; set aside, the rest is used"))
     if request.options.dry_run:
-        print(estimate.dry_run(family, cells, missing))
+        print(choosing(request).outlook() if adaptive else estimate.dry_run(family, cells, missing))
         return 0
     address = environment.prepare(request.options.address)
     environment.reachable(address)
@@ -65,6 +67,8 @@ def run(request: Request) -> int:
         tracking.check(uri)
         records.write_plan(out, recipe)
         records.set_aside(out, foreign)
+        if adaptive:
+            return conclude(request, recipe, search(request, recipe, uri, address), uri)
         say(f"{len(cells)} trainings asked for, {len(cells) - len(missing)} recorded in {out}, {len(missing)} to train")
         trained = train(request, missing, recipe, uri, address) if missing else Trained()
         return conclude(request, recipe, trained, uri)
@@ -82,6 +86,39 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
         name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
             return engine.train(packs, out, name, resources, progress, shared=address is not None)
+
+
+def choosing(request: Request) -> Chooser:
+    """What chooses the trainings of an adaptive sweep, from what is recorded. PlanError where there is none to choose."""
+    options, recipe = request.options, manifest(request)
+    if not recipe["critical"]:
+        raise PlanError(f"--adaptive: {request.sweep.name} seeks no threshold; leave it out")
+    limits = Limits(
+        options.target_se,
+        math.inf if options.trainings is None else options.trainings,
+        math.inf if options.minutes is None else options.minutes,
+        math.inf if options.flops is None else options.flops,
+    )
+    return Chooser(request.family, recipe, records.plan_rows(options.out, recipe), limits)
+
+
+def search(request: Request, recipe: dict[str, Any], uri: str, address: str | None) -> Trained:
+    """Train what the chooser asks for on Ray while MLflow follows; the rows are on disk afterwards."""
+    out, chooser = request.options.out, choosing(request)
+    known = sum(setting.tally().trainings for setting in chooser.settings)
+    say(
+        f"{known} trainings recorded in {out}; more until the exponent's standard error is {chooser.limits.target_se:g}"
+    )
+    if chooser.finished():
+        return Trained()
+    from infra import engine  # imports Ray, which reads its environment then
+
+    with engine.connected(address):
+        resources, side_by_side = engine.resources(request.options.gpus)
+        progress = Progress(chooser.packs, recorded_counts(out, recipe), recipe, chooser.outlook)
+        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
+            return engine.search(chooser, out, name, resources, side_by_side, progress, shared=address is not None)
 
 
 def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: str) -> int:
@@ -127,9 +164,17 @@ def manifest(request: Request) -> dict[str, Any]:
         "seeds": request.options.seeds,
         "level": request.options.level,
     }
+    if request.options.adaptive:  # whose widths and seeds are chosen on the way: one search, whatever it began with
+        content |= {
+            "axes": {k: v for k, v in content["axes"].items() if k != request.sweep.critical},
+            "seeds": "chosen",
+        }
     return content | {
         "plan_id": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20],
         "claim": request.sweep.claim,
+        "axes": {name: sorted(values) for name, values in request.axes.items()},
+        "seeds": request.options.seeds,
+        "adaptive": request.options.adaptive,
         "critical": request.sweep.critical,
         "falling": request.sweep.falling,
         "over": request.sweep.over,

@@ -12,9 +12,11 @@ import ray
 from ray import tune
 
 from infra import interrupt, provenance, storage
+from infra.adaptive import Chooser
 from infra.environment import EngineError, Trained
 from infra.plan import Pack
 from infra.progress import Progress
+from infra.searcher import PackSearcher
 from infra.trial import PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
@@ -66,17 +68,56 @@ def train(
 
     Checkpoints go to ``out`` when nodes must share them, else to a temporary folder.
     """
-    origin: dict[str, Any] = {
+    common = origin(out, request)
+    left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
+    with session(out, progress, shared) as (where, stop):
+        try:
+            for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
+                if left and any(DEAD in error for error in errors):
+                    relay = Relay(progress, stop)
+                    what = {"param_space": {"job": tune.grid_search(list(left))}}
+                    errors = fit(what, {}, f"{name}-{attempt}", request, relay, where)
+                    left = [job for job in left if not progress.finished(job["pack"])]
+        except Stopped:
+            return Trained(interrupted=True)
+    reasons = [error for error in errors if DEAD not in error] or errors
+    return Trained(lost=len(left), error=reasons[0]) if left and reasons else Trained()
+
+
+def search(
+    chooser: Chooser, out: str, name: str, request: dict[str, float], side: int, progress: Progress, *, shared: bool
+) -> Trained:
+    """Train the packs that ``chooser`` asks for, ``side`` at a time and one more waiting, until it asks for no more."""
+    common = origin(out, request)
+    searcher = PackSearcher(chooser, common["device"], side, lambda i: job(i, chooser.packs[i]) | common)
+    how = {"search_alg": searcher, "num_samples": -1, "max_concurrent_trials": side + 1}
+    with session(out, progress, shared) as (where, stop):
+        try:
+            errors = fit({}, how, name, request, Relay(progress, stop), where)
+        except Stopped:
+            return Trained(interrupted=True)
+    return Trained(lost=searcher.lost, error=errors[0]) if searcher.lost else Trained()
+
+
+def origin(out: str, request: dict[str, float]) -> dict[str, Any]:
+    """What all packs of a sweep share: where rows go, and the code that makes them."""
+    return {
         "out": out if "://" in out else storage.locate(out)[1],
         "device": "cuda" if "gpu" in request else "cpu",
         "code": provenance.code(),
         "commit": provenance.commit(),
         "data_dir": os.environ.get("WIDTHLAW_DATA", ""),
     }
-    jobs = [
-        {"pack": i, "family": pack.family, "columns": pack.columns, "size": pack.size, **origin}
-        for i, pack in enumerate(packs)
-    ]
+
+
+def job(number: int, pack: Pack) -> dict[str, Any]:
+    """A pack as a trial is told of it."""
+    return {"pack": number, "family": pack.family, "columns": pack.columns, "size": pack.size}
+
+
+@contextlib.contextmanager
+def session(out: str, progress: Progress, shared: bool) -> Iterator[tuple[tune.RunConfig, Event]]:
+    """While packs are trained: where Tune keeps its files, and the event that a signal sets."""
     with contextlib.ExitStack() as stack:
         if shared:
             filesystem, root = storage.locate(out)
@@ -86,16 +127,7 @@ def train(
             where = tune.RunConfig(storage_path=stack.enter_context(TemporaryDirectory(prefix="widthlaw-")))
         stop = stack.enter_context(interrupt.noted())
         stack.enter_context(progress)
-        left, errors = jobs, [DEAD]
-        try:
-            for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
-                if left and any(DEAD in error for error in errors):
-                    errors = fit(left, f"{name}-{attempt}", request, Relay(progress, stop), where)
-                    left = [job for job in left if not progress.finished(job["pack"])]
-        except Stopped:
-            return Trained(interrupted=True)
-    reasons = [error for error in errors if DEAD not in error] or errors
-    return Trained(lost=len(left), error=reasons[0]) if left and reasons else Trained()
+        yield where, stop
 
 
 def forget(filesystem: Any, folder: str) -> None:
@@ -105,16 +137,18 @@ def forget(filesystem: Any, folder: str) -> None:
 
 
 def fit(
-    jobs: Sequence[dict[str, Any]], name: str, request: dict[str, float], relay: "Relay", where: tune.RunConfig
-) -> list[str]:
-    """One Tune run over ``jobs``, with its files ``where``: the last lines of its errors."""
+    what: dict[str, Any], how: dict[str, Any], name: str, request: dict[str, float], relay: "Relay",
+    where: tune.RunConfig,
+) -> list[str]:  # fmt: skip
+    """One Tune run, ``what`` being arguments of the tuner and ``how`` of its config: the last lines of its errors."""
     tuner = tune.Tuner(
         tune.with_resources(PackTrial, request),
-        param_space={"job": tune.grid_search(list(jobs))},
+        **what,
         tune_config=tune.TuneConfig(
             reuse_actors=True,
             trial_name_creator=lambda trial: f"pack-{trial.config['job']['pack']}",
             trial_dirname_creator=lambda trial: f"pack-{trial.config['job']['pack']}",
+            **how,
         ),
         run_config=tune.RunConfig(
             name=name,

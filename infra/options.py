@@ -30,6 +30,14 @@ class Options:
     )
     preset: Annotated[str | None, Parameter(help="A named grid of the sweep in place of its default one.")] = None
     data_dir: Annotated[str | None, Parameter(help="Folder of data files, for families that read any.")] = None
+    adaptive: Annotated[
+        bool,
+        Parameter(help="Choose the next trainings by what is known; the critical axis is a first range.", negative=""),
+    ] = False
+    target_se: Annotated[float, Parameter(help="--adaptive ends at this standard error of the exponent.")] = 0.02
+    trainings: Annotated[int | None, Parameter(help="--adaptive ends after so many trainings. [trainings]")] = None
+    minutes: Annotated[float | None, Parameter(help="--adaptive ends after so long. [min]")] = None
+    flops: Annotated[float | None, Parameter(help="--adaptive ends after so much work. [FLOP]")] = None
     gpus: Annotated[float | None, Parameter(help="GPUs per pack, may be a fraction; default 0.5 on GPU nodes.")] = None
 
 
@@ -106,6 +114,10 @@ def check(options: Any) -> None:
         raise PlanError(f"--level: {options.level:g} is not a probability between 0 and 1")
     if options.gpus is not None and not 0 <= options.gpus < math.inf:
         raise PlanError(f"--gpus: {options.gpus:g} is not a number of GPUs; write for instance 1, 0.5 or 0")
+    for name in ("target_se", "trainings", "minutes", "flops"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise PlanError(f"--{name.replace('_', '-')}: {value:g} must be above 0 and finite")
     if not options.out.strip():
         raise PlanError("--out: empty; write a path, or a URI such as s3://bucket/du")
 

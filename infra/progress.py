@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,21 @@ Count = tuple[Value, Value, str]  # over, critical (or by), outcome letter
 class Progress:
     """Counts outcomes from the packs' reports and draws them. Use as a context around the training."""
 
-    def __init__(self, packs: Sequence[Pack], recorded: Counter[Count], plan: Mapping[str, Any]):
-        """``packs`` in the order of the numbers given to ``update``; ``recorded`` counts what earlier runs left."""
-        self.plan, self.axes = plan, axes_of(plan)
+    def __init__(
+        self,
+        packs: Sequence[Pack],
+        recorded: Counter[Count],
+        plan: Mapping[str, Any],
+        outlook: Callable[[], str] | None = None,
+    ):
+        """``packs`` in the order of the numbers given to ``update``; ``recorded`` counts what earlier runs left.
+
+        An adaptive sweep adds to its packs as it goes and tells its own ``outlook``.
+        """
+        self.plan, self.axes, self.outlook = plan, axes_of(plan), outlook
         self.packs, self.recorded = packs, recorded
         self.points: dict[int, list[tuple[Value, Value]]] = {}
         self.latest: dict[int, str] = {}
-        self.to_train = sum(pack.size for pack in packs)
         self.began = self.drawn = time.monotonic()
         self.console = Console(stderr=True)
         self.live: Live | None = None
@@ -92,15 +100,21 @@ class Progress:
             outcomes[letter] += count
         done = sum(len(letters) - letters.count(".") for letters in self.latest.values())
         elapsed = time.monotonic() - self.began
-        share = self.share_done()
-        left = f"about {clock(elapsed / share * (1 - share))} left" if share else "time left unknown"
         line = (
-            f"{done}/{self.to_train} trainings, {self.to_train - done} to go, {clock(elapsed)} gone, {left} | "
+            f"{self.far(done, elapsed)} | "
             f"fit {outcomes['f']}  unfit {outcomes['u']}  diverged {outcomes['d']}  failed {outcomes['x']}"
         )
         law = exponent(counts, self.plan) if self.plan["critical"] else ""
         shown = [line, *rates(counts, self.axes[0]), law] if self.live else [line, law]
         return Text(("\n" if self.live else " | ").join(part for part in shown if part))
+
+    def far(self, done: int, elapsed: float) -> str:
+        """What is done and what is to come."""
+        if self.outlook:
+            return f"{done} trainings, {clock(elapsed)} gone, {self.outlook()}"
+        share, to_train = self.share_done(), sum(pack.size for pack in self.packs)
+        left = f"about {clock(elapsed / share * (1 - share))} left" if share else "time left unknown"
+        return f"{done}/{to_train} trainings, {to_train - done} to go, {clock(elapsed)} gone, {left}"
 
 
 def axes_of(plan: Mapping[str, Any]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ pyarrow filesystem URI.
 
 import hashlib
 import json
+import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -255,7 +256,10 @@ def read_plan(out: str, plan_id: str) -> dict[str, Any]:
 
 
 def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = None) -> pa.Table:
-    """The recorded rows of one plan: its family and numerics, its axis values, its seeds; sorted by cell_id."""
+    """The recorded rows of one plan: its family and numerics, its axis values, its seeds; sorted by cell_id.
+
+    An adaptive plan chooses the values of its critical axis and the seeds as it goes: all of them are its own.
+    """
     needed = columns and [*columns, "numerics", "seed", *plan["axes"]]
     table, foreign = read_rows(out, plan["family"], needed)
     if damaged := [file for file in foreign if file.path.endswith(".parquet")]:
@@ -264,10 +268,19 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
         )
     if not len(table) or not set(plan["axes"]) <= set(table.column_names):
         return table.slice(0, 0)
-    inside = pc.and_(pc.equal(table["numerics"], plan["numerics"]), pc.less(table["seed"], plan["seeds"]))
+    adaptive = plan.get("adaptive", False)
+    inside = pc.equal(table["numerics"], plan["numerics"])
+    inside = inside if adaptive else pc.and_(inside, pc.less(table["seed"], plan["seeds"]))
     for name, values in plan["axes"].items():
+        if adaptive and name == plan["critical"]:
+            continue
         inside = pc.and_(inside, pc.is_in(table[name], pa.array(values, table[name].type)))
     return table.filter(inside).sort_by("cell_id")
+
+
+def asked(plan: Mapping[str, Any], recorded: int) -> int:
+    """How many trainings a plan asks for; an adaptive one, what it has so far."""
+    return recorded if plan.get("adaptive") else math.prod(map(len, plan["axes"].values())) * int(plan["seeds"])
 
 
 def unnamed(kind: pa.DataType) -> pa.DataType:

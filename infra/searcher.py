@@ -1,0 +1,55 @@
+"""Ray Tune's door to an adaptive sweep: a pack at a time, several under way, until there is nothing more to ask."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from infra.adaptive import Chooser
+
+RETRIES = 3  # of a pack whose trial has ended without all outcomes
+
+
+class PackSearcher(Searcher):  # type: ignore[misc]
+    """Suggests the chooser's packs. ``job`` makes a trial's config of a pack's number.
+
+    There is nothing to save: the state of the search is in the rows, from which the chooser is made.
+    """
+
+    def __init__(self, chooser: Chooser, device: str, side_by_side: int, job: Callable[[int], dict[str, Any]]):
+        super().__init__()
+        self.chooser, self.device, self.side_by_side, self.job = chooser, device, side_by_side, job
+        self.waiting: deque[int] = deque()
+        self.flying: dict[str, int] = {}
+        self.tries: dict[int, int] = {}
+        self.lost = 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next pack; None to wait for what is under way, FINISHED at the end."""
+        if not self.waiting:
+            self.waiting.extend(self.chooser.next_packs(self.device, self.side_by_side))
+        if not self.waiting:
+            return None if self.flying else str(Searcher.FINISHED)
+        self.flying[trial_id] = number = self.waiting.popleft()
+        return {"job": self.job(number)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Hand the outcomes on; a pack that was lost is tried again, then given up as failed."""
+        number = self.flying.pop(trial_id)
+        outcomes = (result or {}).get("outcomes", ".")
+        if not error and "." not in outcomes:
+            self.chooser.told(number, outcomes)
+            return
+        self.tries[number] = self.tries.get(number, 0) + 1
+        if self.tries[number] < RETRIES:
+            self.waiting.append(number)
+            return
+        self.lost += 1
+        self.chooser.told(number, "x" * self.chooser.packs[number].size)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: see the class."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see the class."""
