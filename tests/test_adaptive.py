@@ -1,0 +1,149 @@
+"""Adaptive sweeps: planted outcomes lead to the planted law, seeds are fresh, and what is recorded is where it goes on."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from analysis.thresholds import fit_threshold
+from infra import driver, options, plan, records
+from infra.adaptive import Chooser, Limits
+from infra.launch import Sweep, main
+
+GRID = {"random_features": {"n": "16,32,64,128", "m": "24,96", "d": "3"}}
+SWEEP = Sweep(name="width_vs_n", claim="How wide?", critical="m", over="n", axes=GRID)
+
+
+def recipe(*arguments):
+    return driver.manifest(options.parse(SWEEP, ["--adaptive", *arguments]))
+
+
+def chance(cell):
+    """m* = n^1.2 / 2, from 10% to 90% over a factor of three."""
+    return 1 / (1 + (0.5 * cell.n**1.2 / cell.m) ** 4)
+
+
+def outcome(cell):
+    rng = np.random.default_rng([cell.n, cell.m, cell.seed])
+    return "f" if rng.random() < chance(cell) else "u"
+
+
+def row(cell, letter):
+    names = {"f": "fit", "u": "unfit", "x": "failed"}
+    return {**{k: getattr(cell, k) for k in recipe()["axes"]}, "seed": cell.seed, "outcome": names[letter]}
+
+
+def trained(chooser, rounds=10**6):
+    """Go on with planted outcomes; all trainings in their order."""
+    done = []
+    for _ in range(rounds):
+        numbers = chooser.next_packs("cpu", 2)
+        if not numbers:
+            break
+        for number in numbers:
+            pack = chooser.packs[number]
+            cells = plan.from_columns(pack.family, pack.columns, pack.size)
+            chooser.told(number, "".join(map(outcome, cells)))
+            done += cells
+    return done
+
+
+def chooser(rows=None, **limits):
+    table = pa.Table.from_pylist(rows) if rows else pa.table({})
+    return Chooser("random_features", recipe(), table, Limits(**{"target_se": 0.05} | limits))
+
+
+@pytest.fixture(scope="module")
+def search():
+    found = chooser()
+    return found, trained(found)
+
+
+def test_the_planted_exponent_is_found_to_the_error_asked_for(search):
+    found, cells = search
+    law = fit_threshold(found.settings[0].tally())
+    assert found.finished() and law.trainings == len(cells) >= 300
+    low, high = law.interval
+    assert (high - low) / 3.92 <= 0.05
+    assert abs(law.exponent - 1.2) < 4 * 0.05  # four standard errors
+    assert {cell.n for cell in cells} == {16, 32, 64, 128}
+    assert max(cell.m for cell in cells) > 96, "at n = 128 m* is 169: the first range was left"
+
+
+def test_no_training_is_asked_for_twice_and_seeds_begin_at_0(search):
+    _, cells = search
+    assert len(set(cells)) == len(cells)
+    taken = Counter((cell.n, cell.m) for cell in cells)
+    assert all(sorted(c.seed for c in cells if (c.n, c.m) == point) == list(range(k)) for point, k in taken.items())
+
+
+def test_what_is_recorded_is_where_it_goes_on(search):
+    _, cells = search
+    half = chooser()
+    first = trained(half, rounds=3)
+    again = chooser([row(cell, outcome(cell)) for cell in first])
+    assert set(trained(again)) == set(cells[len(first) :]) == set(trained(half))
+
+
+def test_failed_trainings_say_nothing_and_are_not_asked_for_again(search):
+    _, cells = search
+    failed = chooser([row(cell, "x") for cell in cells[:40]])
+    assert failed.settings[0].tally().trainings == 0
+    assert not set(trained(failed, rounds=1)) & set(cells[:40])
+
+
+def test_it_ends_with_the_trainings_the_minutes_and_the_flops():
+    assert len(trained(chooser(trainings=50))) == 50
+    assert trained(chooser(minutes=1e-9)) == []
+    spent = chooser(flops=1.0)
+    assert len(trained(spent)) <= 48 and spent.finished()
+
+
+def test_where_it_may_go_is_limited_by_memory_and_flops():
+    space = chooser().settings[0].space
+    low, high = space.limits
+    assert low == 1.0 and 96 < high < math.inf
+    assert float(space.cost(np.array([128.0]), np.array([high]))[0]) <= 1e14
+
+
+def test_wrong_requests_are_one_line(capsys, tmp_path):
+    shares = Sweep(name="shares", claim="?", over="n", axes=GRID)
+    assert main(shares, ["--adaptive", "--out", str(tmp_path)]) == 2
+    assert main(SWEEP, ["--adaptive", "--target-se", "0", "--out", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2 and "seeks no threshold" in lines[0] and "--target-se" in lines[1]
+
+
+SCRIPT = Path(__file__).parent.parent / "sweeps" / "width_vs_n.py"
+
+
+def command(out, *more):
+    known = ["--family", "random_features", "--n", "16,32,64", "--m", "12,96", "--adaptive", "--target-se", "0.05"]
+    return [sys.executable, str(SCRIPT), *known, "--out", str(out), *more]
+
+
+@pytest.mark.cluster
+def test_interrupted_and_taken_up_again_it_ends_with_the_law(tmp_path):
+    out = tmp_path / "du"
+    process = subprocess.Popen(command(out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "standard error" in line and "gone" in line:
+            break
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=120)
+    before = set(records.recorded(str(out), None)[0])
+    finished = subprocess.run(command(out), capture_output=True, text=True, timeout=400)
+    assert finished.returncode == 0, finished.stderr
+    assert f"{len(before)} trainings recorded" in finished.stderr
+    after, _ = records.read_rows(str(out))
+    assert before <= set(after["cell_id"].to_pylist()) and records.duplicates(after) == 0
+    assert "m* = " in finished.stdout
+    again = subprocess.run(command(out), capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0 and len(records.read_rows(str(out))[0]) == len(after)
