@@ -18,9 +18,9 @@ import trainables
 from analysis.outcomes import Array
 from analysis.thresholds import Tally, tally_counts
 from infra import design, plan
-from infra.design import Cell, Space
 from infra.pack import LETTERS
 from infra.plan import Pack
+from infra.space import Cell, Space
 
 BATCH = 128  # trainings proposed at a time, at most
 LARGEST_BYTES = 2**30  # state of the largest training that the search may ask for, and its work:
@@ -50,7 +50,8 @@ class Setting:
     outcomes: Counter[tuple[float, float, str]] = field(default_factory=Counter)
     pending: Counter[Point] = field(default_factory=Counter)
     seeds: Counter[Point] = field(default_factory=Counter)
-    done: bool = False
+    errors: list[tuple[int, float]] = field(default_factory=list)  # trainings, standard error
+    done: str = ""  # why nothing more is asked for
 
     def tally(self) -> Tally:
         """What is known; failed trainings say nothing."""
@@ -90,8 +91,20 @@ class Chooser:
     def finished(self) -> bool:
         """Is everything known that was asked for, or everything spent?"""
         for setting in self.settings:
-            setting.done = setting.done or design.finished(setting.tally(), setting.space, self.limits.target_se)
+            setting.done = setting.done or self.why_done(setting, setting.tally())
         return self.left() < 1 or all(setting.done for setting in self.settings)
+
+    def why_done(self, setting: Setting, known: Tally) -> str:
+        """Why the search of a setting is over; "" while it goes on. It is, too, where twice the trainings have left the
+        standard error as it was: then it is the scatter of m* about the law that decides, and more n would help."""
+        if design.finished(known, setting.space, self.limits.target_se):
+            return "the exponent is known as asked, or as far as it can be"
+        error = design.standard_error(known, setting.space)
+        setting.errors.append((known.trainings, error))
+        half = [old for count, old in setting.errors if design.LEAST <= count <= known.trainings / 2]
+        if not half or not math.isfinite(error) or error < 0.9 * half[-1]:
+            return ""
+        return f"standard error {error:.3f}, which more trainings no longer lower: take more values of {self.over}"
 
     def next_packs(self, device: str, side_by_side: int) -> list[int]:
         """Numbers of the next packs, the longest first; none when the search is over, or waits for nothing more to ask
@@ -103,7 +116,7 @@ class Chooser:
             if left < 1 or setting.done:
                 continue
             known, pending = setting.tally(), [Cell(*point, count) for point, count in setting.pending.items() if count]
-            setting.done = design.finished(known, setting.space, self.limits.target_se)
+            setting.done = self.why_done(setting, known)
             asked = [] if setting.done else design.propose(known, pending, setting.space, int(min(BATCH, left)))
             for cell in asked:
                 for training in self.cells(setting, cell):
@@ -148,11 +161,7 @@ class Chooser:
             goal = self.limits.target_se
             more = known.trainings * max(0.0, (error / goal) ** 2 - 1)
             ahead = f"about {more:,.0f} trainings to go" if math.isfinite(more) else "trainings to go not known yet"
-            far = (
-                f"standard error {error:.3f} of {goal:g}, {ahead}"
-                if not setting.done
-                else f"standard error {goal:g} reached"
-            )
+            far = setting.done or f"standard error {error:.3f} of {goal:g}, {ahead}"
             last = Counter[float]()
             for (n, _), count in setting.pending.items():
                 last[n] += count

@@ -89,7 +89,7 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
 
 
 def choosing(request: Request) -> Chooser:
-    """What chooses the trainings of an adaptive sweep, from what is recorded. PlanError where there is none to choose."""
+    """What chooses the trainings of an adaptive sweep, from what is recorded. PlanError without a threshold to seek."""
     options, recipe = request.options, manifest(request)
     if not recipe["critical"]:
         raise PlanError(f"--adaptive: {request.sweep.name} seeks no threshold; leave it out")

@@ -1,4 +1,4 @@
-"""Adaptive sweeps: planted outcomes lead to the planted law, seeds are fresh, and what is recorded is where it goes on."""
+"""Adaptive sweeps: planted outcomes lead to the planted law, seeds are fresh, and it goes on from what is recorded."""
 
 import math
 import os
@@ -17,7 +17,7 @@ from infra import driver, options, plan, records
 from infra.adaptive import Chooser, Limits
 from infra.launch import Sweep, main
 
-GRID = {"random_features": {"n": "16,32,64,128", "m": "24,96", "d": "3"}}
+GRID = {"random_features": {"n": "16,24,32,48,64,96,128,192", "m": "24,96", "d": "3"}}
 SWEEP = Sweep(name="width_vs_n", claim="How wide?", critical="m", over="n", axes=GRID)
 
 
@@ -73,8 +73,8 @@ def test_the_planted_exponent_is_found_to_the_error_asked_for(search):
     low, high = law.interval
     assert (high - low) / 3.92 <= 0.05
     assert abs(law.exponent - 1.2) < 4 * 0.05  # four standard errors
-    assert {cell.n for cell in cells} == {16, 32, 64, 128}
-    assert max(cell.m for cell in cells) > 96, "at n = 128 m* is 169: the first range was left"
+    assert {cell.n for cell in cells} == {16, 24, 32, 48, 64, 96, 128, 192}
+    assert max(cell.m for cell in cells) > 96, "at n = 192 m* is 275: the first range was left"
 
 
 def test_no_training_is_asked_for_twice_and_seeds_begin_at_0(search):
@@ -90,6 +90,13 @@ def test_what_is_recorded_is_where_it_goes_on(search):
     first = trained(half, rounds=3)
     again = chooser([row(cell, outcome(cell)) for cell in first])
     assert set(trained(again)) == set(cells[len(first) :]) == set(trained(half))
+
+
+def test_it_ends_where_more_trainings_no_longer_help():
+    """Two n less than are needed to tell a law from scatter: the interval stays wide, whatever is trained."""
+    few = Chooser("random_features", recipe("--n", "16,32,64,128"), pa.table({}), Limits(0.02))
+    assert len(trained(few)) < 4_000
+    assert "take more values of n" in few.settings[0].done and "take more" in few.outlook()
 
 
 def test_failed_trainings_say_nothing_and_are_not_asked_for_again(search):
