@@ -56,13 +56,15 @@ SWEEP = Sweep(
         },
         "sampled": {
             "straight_through": {
-                "m": "4,8",
+                "m": "4",
                 "ste": ESTIMATORS,
+                "start": "random",
+                "init_scale": "1",
                 "gradient": "sampled",
-                "batch": "16,64,256",
+                "batch": "16",
                 "ratio": "0.1",
                 "step_size": "0.1",
-                "max_steps": "1000",
+                "max_steps": "300",
                 "tolerance": "0.01",
             }
         },
