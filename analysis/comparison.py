@@ -51,7 +51,7 @@ def order(claim: Claim, frame: pd.DataFrame, axes: list[str]) -> Held:
     found, remark = _verdict(claim, titles, tests), ""
     if claim.needed is not None and len(frame):
         missed_by = float((frame[claim.needed] / frame[claim.over]).min())
-        remark = f"outside its hypotheses, {missed(missed_by)}" if missed_by > 1 else ""
+        remark = f"its hypotheses are {missed(missed_by)} here" if missed_by > 1 else ""
     predicted = f"{metric} at {axis} = {less} below {metric} at {axis} = {more}"
     return Held(claim, found, "each grid point", predicted, remark=remark)
 

@@ -82,30 +82,30 @@ class Study:
 def study(out: str, plan: Mapping[str, Any]) -> Study:
     """Read and fit one plan of a results folder."""
     rows = records.plan_rows(out, plan)
-    groups = tuple(fitted(plan, title, part) for title, part in split(plan, rows)) if plan["critical"] else ()
+    groups = tuple(fitted(plan, setting, part) for setting, part in split(plan, rows)) if plan["critical"] else ()
     counts = tallied(rows) | {"asked for": records.asked(plan, len(rows))}
     counts["not recorded"] = max(0, counts["asked for"] - len(rows))
     return Study(plan, rows, records.digest(rows), groups, counts | {"recorded twice": records.duplicates(rows)})
 
 
-def split(plan: Mapping[str, Any], rows: pa.Table) -> list[tuple[str, pa.Table]]:
-    """The rows by the axes that vary beside critical and over, with a title such as "d = 16" (empty if none vary)."""
+def split(plan: Mapping[str, Any], rows: pa.Table) -> list[tuple[dict[str, Any], pa.Table]]:
+    """The rows by the axes that vary beside critical and over, with their values, such as {"d": 16}."""
     parts = []
     for setting in settings(plan, plan["critical"]):
         part = rows
         for name, value in setting.items():
             part = part.filter(pc.equal(part[name], value)) if len(part) else part
-        parts.append((titled(setting), part))
+        parts.append((setting, part))
     return parts
 
 
-def fitted(plan: Mapping[str, Any], title: str, rows: pa.Table) -> Group:
+def fitted(plan: Mapping[str, Any], setting: Mapping[str, Any], rows: pa.Table) -> Group:
     """The law of one group of rows, held against the claims about it, and what to draw of it."""
     critical, over = plan["critical"], plan["over"]
     columns = [rows[name].to_numpy() if len(rows) else np.zeros(0) for name in (critical, over, "success")]
     counts = tally(*columns, critical_name=critical, over_name=over)  # equal seeds at other shapes are independent
     law = law_of(counts, plan)
-    about = [claim for claim in claims(plan) if answers(claim, plan)]
+    title, about = titled(setting), [one for one in claims(plan) if answers(one, plan) and speaks(one, setting)]
     slope = min(about, key=lambda claim: not claim.gates, default=None)  # the theorem drawn beside the law
     verdicts = tuple(against_exponent(law, claim) for claim in about)
     panel, growth = figures.Panel(title, counts, law, slope), bound_growth(rows, slope, law)
@@ -136,6 +136,11 @@ def bound_growth(rows: pa.Table, claim: Claim | None, law: ThresholdLaw) -> floa
 def answers(claim: Claim, plan: Mapping[str, Any]) -> bool:
     """Does the law of this plan's critical axis say something about the claim's exponent?"""
     return claim.exponent is not None and claim.critical == plan["critical"] and claim.over == plan["over"]
+
+
+def speaks(claim: Claim, setting: Mapping[str, Any]) -> bool:
+    """Is the claim about trainings at these values of the axes?"""
+    return all(setting.get(name, value) == value for name, value in claim.where.items())
 
 
 def tallied(rows: pa.Table) -> dict[str, int]:

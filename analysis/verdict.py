@@ -26,6 +26,7 @@ from analysis.theory import Claim
 Kind = Literal["consistent", "loose", "exceeds", "holds", "violated", "vacuous", "inconclusive"]
 Interval = tuple[float, float]
 NAN = float("nan")
+ROUNDING = 1e-9  # a bound below it is no bound, but where float64 says nothing
 MARGIN = 0.25  # exponents nearer than this are called equal
 ANSWERS = (
     "ok", "separated", "censored", "grid too coarse", "curved: read the envelope",
@@ -154,9 +155,8 @@ def against_bound(
         return verdict("violated", label, claim, law, nowhere, excess, ids, tail)
     factor = float(np.median(ratio))
     slack = f"loose by a factor {factor:.3g}" if factor > 1.005 else "and is attained"
-    rounding = not isinstance(claim.bound, str)  # a number stands for 0: how far below it lies says nothing
-    slack = "to within rounding or sampling" if rounding else slack
-    label = f"bound holds {slack}" if rounding else f"bound holds, {slack}"
+    slack = "to within rounding" if limit[judged].max() < ROUNDING else slack  # such a bound stands for 0
+    label = f"bound holds, {slack}"
     share = f" with the {allowed:.2g} of cells that it lets fail" if k else ""
     tail = f"the bound holds{share}, {slack} (median; {ratio.min():.3g} at the tightest cell)"
     return verdict("holds", label, claim, law, nowhere, factor, ids, tail)

@@ -58,7 +58,7 @@ def test_an_order_of_metrics_and_one_point_the_other_way():
     needing = Claim(**{**claim.__dict__, "needed": "p"})
     assert comparison.order(needing, pd.concat(parts), ["start", "k"]).remark == ""
     far = pd.concat(parts).assign(p=30.0)
-    assert comparison.order(needing, far, ["start", "k"]).remark == "outside its hypotheses, missed by a factor 10"
+    assert comparison.order(needing, far, ["start", "k"]).remark == "its hypotheses are missed by a factor 10 here"
     held = comparison.order(claim, pd.concat(parts[:4]), ["start", "k"])
     assert held.verdict.kind == "consistent" and held.verdict.label == "consistent at 2 of 2 grid points"
 

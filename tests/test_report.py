@@ -203,6 +203,16 @@ def test_groups_each_have_their_law(tmp_path):
     assert set(answered(tmp_path, "flips fall with width")["laws"]) >= {"d = 8, n = 8", "d = 16, n = 32"}
 
 
+def test_a_claim_about_some_values_of_an_axis_is_held_against_their_groups_alone(tmp_path):
+    claim = next(one for one in planted.CLAIMS if one.get("critical") == "m" and one.get("exponent"))
+    rows = [
+        planted.row(m, n, d, seed) for m in planted.AXES["m"] for n in (8, 16, 32) for d in (4, 8) for seed in range(9)
+    ]
+    reported(tmp_path, rows, axes=planted.AXES | {"d": [4, 8]}, claims=[{**claim, "where": {"d": 8}}])
+    (entry,) = planted.laws(tmp_path)
+    assert [len(group["verdicts"]) for group in entry["groups"].values()] == [0, 1]
+
+
 def test_several_plans_have_a_table_of_contents(tmp_path):
     planted.plan(tmp_path, planted.AXES | {"n": [8, 16]}, "b" * 20)
     html = reported(tmp_path, FULL[:40])
