@@ -159,7 +159,7 @@ class Chooser:
             known = setting.tally()
             error = design.standard_error(known, setting.space)
             goal = self.limits.target_se
-            more = known.trainings * max(0.0, (error / goal) ** 2 - 1)
+            more = max(known.trainings * ((error / goal) ** 2 - 1), design.LEAST - known.trainings, 0.0)
             ahead = f"about {more:,.0f} trainings to go" if math.isfinite(more) else "trainings to go not known yet"
             far = setting.done or f"standard error {error:.3f} of {goal:g}, {ahead}"
             last = Counter[float]()
