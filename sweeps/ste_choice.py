@@ -49,7 +49,9 @@ SWEEP = Sweep(
                 "m": "2,3,4,6",
                 "ste": "identity,relu",
                 "start": "spurious",
+                "init_scale": "1",
                 "noise": "0.01",
+                "ratio": "1",
                 "step_size": "0.1",
                 "budget": "100",
             }
