@@ -65,7 +65,8 @@ class Study:
         fixed = {name: values[0] for name, values in self.plan["axes"].items() if len(values) == 1}
         told = [f"{name} {fixed[name]:g}" for name in SHOWN if name in fixed and name not in free]
         told = [text for text in told if text not in USUAL]
-        settings = ", ".join([self.plan["family"], *told])
+        tuned = [f"{self.plan['tuned']['axis']} tuned"] if self.plan.get("tuned") else []
+        settings = ", ".join([self.plan["family"], *told, *tuned])
         return f"{settings}; {len(self.rows)} rows, sha256 {self.sha256[:12]}"
 
     @property

@@ -18,7 +18,7 @@ import trainables
 from analysis.outcomes import Array
 from analysis.thresholds import Tally, tally_counts
 from infra import design, plan
-from infra.pack import LETTERS
+from infra.pack import LETTERS, Result
 from infra.plan import Pack
 from infra.space import Cell, Space
 
@@ -141,9 +141,9 @@ class Chooser:
         setting.pending[point] += cell.trainings
         return [cell_type(**setting.axes, **axes, seed=first + i) for i in range(cell.trainings)]
 
-    def told(self, number: int, outcomes: str) -> None:
-        """Pack ``number`` has ended with one letter a cell; "x" for those of a pack that is lost."""
-        for (setting, point), letter in zip(self.places[number], outcomes, strict=True):
+    def told(self, number: int, results: Sequence[Result]) -> None:
+        """Pack ``number`` has ended with one result a cell."""
+        for (setting, point), (letter, *_) in zip(self.places[number], results, strict=True):
             setting.pending[point] -= 1
             setting.outcomes[*point, letter] += 1
 

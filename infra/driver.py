@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from infra.progress import Count, Progress, axes_of
 from infra.storage import ResultsError
 from infra.sweep import Sweep
 from infra.tracking import TrackingError
+from infra.tuning import protocol
 
 
 class InUseError(Exception):
@@ -45,8 +46,9 @@ def answer(sweep: Sweep, argv: Sequence[str] | None = None) -> int:
 
 def run(request: Request) -> int:
     """Plan, train what is not recorded, conclude from the rows. Returns the exit code."""
-    family, out, adaptive = request.family, request.options.out, request.options.adaptive
-    cells = plan.grid(family, request.axes, 1 if adaptive else request.options.seeds)
+    family, out, adaptive, tuned = request.family, request.options.out, request.options.adaptive, request.options.tune
+    axes = request.axes | ({tuned: request.axes[tuned][:1]} if tuned else {})
+    cells = plan.grid(family, axes, 1 if adaptive else request.options.seeds)
     if request.options.data_dir:
         if not Path(request.options.data_dir).is_dir():
             raise PlanError(f"--data-dir {request.options.data_dir}: no such folder")
@@ -69,6 +71,8 @@ def run(request: Request) -> int:
         records.set_aside(out, foreign)
         if adaptive:
             return conclude(request, recipe, search(request, recipe, uri, address), uri)
+        if tuned:
+            return conclude(request, recipe, tune(request, recipe, cells, uri, address), uri)
         say(f"{len(cells)} trainings asked for, {len(cells) - len(missing)} recorded in {out}, {len(missing)} to train")
         trained = train(request, missing, recipe, uri, address) if missing else Trained()
         return conclude(request, recipe, trained, uri)
@@ -121,6 +125,32 @@ def search(request: Request, recipe: dict[str, Any], uri: str, address: str | No
             return engine.search(chooser, out, name, resources, side_by_side, progress, shared=address is not None)
 
 
+def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: str, address: str | None) -> Trained:
+    """Find the best value of the tuned axis at each grid point of ``cells``, then train each point with its own. The
+    plan names the points once they are known."""
+    from infra import engine, tuning  # Ray reads its environment when it is imported
+
+    family, out, axis = request.family, request.options.out, recipe["tuned"]["axis"]
+    points = list(dict.fromkeys(replace(cell, seed=0) for cell in cells))
+    search = tuning.Tuning(family, recipe["tuned"], points, records.read_rows(out, family)[0])
+    with engine.connected(address):
+        resources, side_by_side = engine.resources(request.options.gpus)
+        progress = Progress(search.packs, Counter(), recipe | {"critical": None}, search.outlook)
+        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        trained = engine.search(search, out, name, resources, side_by_side, progress, shared=address is not None)
+        if trained.interrupted or trained.lost:
+            return trained
+        best = [search.best(point) for point in search.points]
+        say(search.outlook())
+        recipe["points"] = [records.point_id(family, recipe["numerics"], asdict(cell)) for cell in best]
+        records.write_plan(out, recipe)
+        value = {replace(cell, **{axis: 0.0}): getattr(cell, axis) for cell in best}
+        asked = [replace(cell, **{axis: value[replace(cell, **{axis: 0.0}, seed=0)]}) for cell in cells]
+        missing = plan.unrecorded(family, asked, records.recorded(out)[0])
+        say(f"{len(asked)} trainings asked for, {len(asked) - len(missing)} recorded in {out}, {len(missing)} to train")
+        return train(request, missing, recipe, uri, address) if missing else trained
+
+
 def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: str) -> int:
     """Law, figure, table and catalogue from what is recorded, whatever happened before."""
     out = request.options.out
@@ -169,17 +199,21 @@ def manifest(request: Request) -> dict[str, Any]:
             "axes": {k: v for k, v in content["axes"].items() if k != request.sweep.critical},
             "seeds": "chosen",
         }
+    axes = {name: sorted(values) for name, values in request.axes.items() if name != request.options.tune}
+    if request.options.tune:
+        knob = protocol(request.options.tune, *request.axes[request.options.tune])
+        content |= {"axes": axes, "tuned": knob}
     return content | {
         "plan_id": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20],
         "claim": request.sweep.claim,
-        "axes": {name: sorted(values) for name, values in request.axes.items()},
+        "axes": axes,
         "seeds": request.options.seeds,
         "adaptive": request.options.adaptive,
         "critical": request.sweep.critical,
         "falling": request.sweep.falling,
         "over": request.sweep.over,
         "by": request.sweep.by,
-        "metrics": request.sweep.metrics,
+        "metrics": (*request.sweep.metrics, *filter(None, [request.options.tune])),
         "curves": request.sweep.curves,
         "paper": families.head(module),
         "claims": module.CLAIMS,

@@ -12,11 +12,10 @@ import ray
 from ray import tune
 
 from infra import interrupt, provenance, storage
-from infra.adaptive import Chooser
 from infra.environment import EngineError, Trained
 from infra.plan import Pack
 from infra.progress import Progress
-from infra.searcher import PackSearcher
+from infra.searcher import Chooser, PackSearcher
 from infra.trial import PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often

@@ -38,6 +38,10 @@ class Options:
     trainings: Annotated[int | None, Parameter(help="--adaptive ends after so many trainings. [trainings]")] = None
     minutes: Annotated[float | None, Parameter(help="--adaptive ends after so long. [min]")] = None
     flops: Annotated[float | None, Parameter(help="--adaptive ends after so much work. [FLOP]")] = None
+    tune: Annotated[
+        str | None,
+        Parameter(help="First find this axis's best value at each grid point, between the ends given for it."),
+    ] = None
     gpus: Annotated[float | None, Parameter(help="GPUs per pack, may be a fraction; default 0.5 on GPU nodes.")] = None
 
 
@@ -82,6 +86,8 @@ def parse(sweep: Sweep, argv: Sequence[str] | None = None) -> Request | None:
     axes = {axis.name: values_of(axis, getattr(options, axis.name), preset.get(axis.name), family) for axis in fields}
     plain = Options(**{option.name: getattr(options, option.name) for option in dataclasses.fields(Options)})
     plain = dataclasses.replace(plain, seeds=number("seeds", options.seeds, int))
+    if plain.tune is not None:
+        axes[plain.tune] = tuning_range(sweep, plain.tune, plain.adaptive, axes, fields)
     return Request(sweep, family, axes, plain, shlex.join(["python", f"sweeps/{sweep.name}.py", *arguments]))
 
 
@@ -120,6 +126,21 @@ def check(options: Any) -> None:
             raise PlanError(f"--{name.replace('_', '-')}: {value:g} must be above 0 and finite")
     if not options.out.strip():
         raise PlanError("--out: empty; write a path, or a URI such as s3://bucket/du")
+
+
+def tuning_range(
+    sweep: Sweep, name: str, adaptive: bool, axes: dict[str, list[Any]], fields: Sequence[Any]
+) -> list[float]:
+    """The ends between which --tune seeks; where one value is given, a factor of 16 to both sides of it."""
+    known = [axis.name for axis in fields if axis.type is float and axis.name not in (sweep.over, sweep.critical)]
+    if name not in known:
+        raise PlanError(f"--tune: '{name}' is no axis that can be tuned here; known: {', '.join(known)}")
+    if adaptive:
+        raise PlanError("--tune needs a grid of widths, which --adaptive has not; leave one of them out")
+    low, high = min(axes[name]), max(axes[name])
+    if low <= 0:
+        raise PlanError(f"--tune {name}: the range starts at {low:g}; write ends above 0, for instance --{name} 0.1,10")
+    return [low, high] if low < high else [low / 16, low * 16]
 
 
 def values_of(axis: Any, text: str | None, preset: str | None, family: str) -> list[Any]:

@@ -12,7 +12,7 @@ A family helps by writing products of a matrix and a vector as a product and a s
 import bisect
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,6 +28,7 @@ DIVERGED = 1e6  # a training has diverged when its loss is not finite or this ma
 LETTERS = {"fit": "f", "unfit": "u", "diverged": "d", "failed": "x"}  # outcomes, short, for progress reports
 
 Row = dict[str, Any]
+Result = tuple[str, float, float]  # outcome letter, steps, last loss
 
 
 @dataclass
@@ -114,6 +115,12 @@ def finished(run: Run) -> bool:
 def rows(run: Run) -> list[Row]:
     """The rows of a finished pack, in the order of its cells."""
     return [run.rows[i] | {"compute_seconds": run.seconds[i]} for i in range(len(run.cells))]
+
+
+def result(row: Mapping[str, Any]) -> Result:
+    """What a search wants to know of a row; the loss is not a number where there is none."""
+    loss = row.get("loss")
+    return LETTERS[row["outcome"]], row["steps"], math.nan if loss is None else loss
 
 
 def look(run: Run) -> None:

@@ -258,9 +258,10 @@ def read_plan(out: str, plan_id: str) -> dict[str, Any]:
 def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = None) -> pa.Table:
     """The recorded rows of one plan: its family and numerics, its axis values, its seeds; sorted by cell_id.
 
-    An adaptive plan chooses the values of its critical axis and the seeds as it goes: all of them are its own.
+    An adaptive plan chooses the values of its critical axis and the seeds as it goes: all of them are its own. One with
+    a tuned axis has a value of it at each grid point, and so names its ``points``, none before they are known.
     """
-    needed = columns and [*columns, "numerics", "seed", *plan["axes"]]
+    needed = columns and [*columns, "point_id", "numerics", "seed", *plan["axes"]]
     table, foreign = read_rows(out, plan["family"], needed)
     if damaged := [file for file in foreign if file.path.endswith(".parquet")]:
         raise ResultsError(
@@ -275,6 +276,8 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
         if adaptive and name == plan["critical"]:
             continue
         inside = pc.and_(inside, pc.is_in(table[name], pa.array(values, table[name].type)))
+    if plan.get("tuned"):
+        inside = pc.and_(inside, pc.is_in(table["point_id"], pa.array(plan.get("points", []), pa.string())))
     return table.filter(inside).sort_by("cell_id")
 
 

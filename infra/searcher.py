@@ -1,14 +1,28 @@
 """Ray Tune's door to an adaptive sweep: a pack at a time, several under way, until there is nothing more to ask."""
 
+import math
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
-from infra.adaptive import Chooser
+from infra.pack import Result
+from infra.plan import Pack
 
 RETRIES = 3  # of a pack whose trial has ended without all outcomes
+
+
+class Chooser(Protocol):
+    """What an adaptive search is to Tune. ``packs`` are all that were asked for, by number."""
+
+    packs: list[Pack]
+
+    def next_packs(self, device: str, side_by_side: int) -> list[int]:
+        """Numbers of the next packs; none at the end, or while it waits for what is under way."""
+
+    def told(self, number: int, results: Sequence[Result]) -> None:
+        """A pack has ended, with one result a cell."""
 
 
 class PackSearcher(Searcher):  # type: ignore[misc]
@@ -37,16 +51,16 @@ class PackSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Hand the outcomes on; a pack that was lost is tried again, then given up as failed."""
         number = self.flying.pop(trial_id)
-        outcomes = (result or {}).get("outcomes", ".")
-        if not error and "." not in outcomes:
-            self.chooser.told(number, outcomes)
+        result = {} if error or not result else result
+        if result.get("done"):
+            self.chooser.told(number, result["results"])
             return
         self.tries[number] = self.tries.get(number, 0) + 1
         if self.tries[number] < RETRIES:
             self.waiting.append(number)
             return
         self.lost += 1
-        self.chooser.told(number, "x" * self.chooser.packs[number].size)
+        self.chooser.told(number, [("x", math.nan, math.nan)] * self.chooser.packs[number].size)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: see the class."""

@@ -18,7 +18,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see plan.Pack), ``device``, ``out``, ``code``,
     ``commit``, ``data_dir``.
 
-    A result carries ``outcomes``, one letter per cell (f, u, d, x; '.' while it trains), and ``seconds`` so far.
+    A result carries ``outcomes``, one letter per cell (f, u, d, x; '.' while it trains), ``seconds`` so far and, at the
+    end, ``results``, one per cell (see pack.result).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -55,7 +56,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
             self.write(self.progress)
         rows = self.progress.rows
         outcomes = "".join(pack.LETTERS[rows[i]["outcome"]] if i in rows else "." for i in range(len(self.cells)))
-        return {"done": done, "outcomes": outcomes, "seconds": self.seconds}
+        results = [pack.result(rows[i]) for i in range(len(self.cells))] if done else []
+        return {"done": done, "outcomes": outcomes, "seconds": self.seconds, "results": results}
 
     def write(self, run: pack.Run) -> None:
         """One atomic shard with the pack's rows and where they come from."""

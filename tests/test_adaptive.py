@@ -50,7 +50,7 @@ def trained(chooser, rounds=10**6):
         for number in numbers:
             pack = chooser.packs[number]
             cells = plan.from_columns(pack.family, pack.columns, pack.size)
-            chooser.told(number, "".join(map(outcome, cells)))
+            chooser.told(number, [(outcome(cell), 1, 0.1) for cell in cells])
             done += cells
     return done
 
