@@ -101,7 +101,7 @@ def test_failed_trainings_leave_the_middle_of_the_range():
     assert {found.best(point).step_size for point in found.points} == {1.0}
 
 
-def test_a_plan_has_no_rows_but_those_at_the_best_values(tmp_path):
+def test_a_tuned_axis_is_no_axis_of_the_plan():
     recipe = driver.manifest(options.parse(SWEEP, ["--tune", "step_size"]))
     assert "step_size" not in recipe["axes"] and "step_size" in recipe["metrics"]
     assert recipe["tuned"] == KNOB
