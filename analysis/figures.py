@@ -145,6 +145,9 @@ def edges(values: Array) -> Array:
 
 def encoded(figure: Figure, kind: str) -> bytes:
     """The figure as a file's content; kind "pdf", "png" or "svg". The same figure gives the same bytes."""
+    if figure.get_layout_engine() is not None:  # once for all kinds: it costs as much as drawing
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
     buffer = io.BytesIO()
     metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {"Software": None})
     with mpl.rc_context({"svg.hashsalt": "widthlaw"}):

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,22 +29,25 @@ from infra.sweep import Sweep
 from infra.tracking import TrackingError
 from infra.tuning import protocol
 
+Ending = Callable[[Request, dict[str, Any], Trained, str], int]
+
 
 class InUseError(Exception):
     """Another process works on the same results folder."""
 
 
-def answer(sweep: Sweep, argv: Sequence[str] | None = None) -> int:
-    """Run a sweep from its command line. Exit code: 0; 2 after one clear line; 130 after a signal in the training."""
+def answer(sweep: Sweep, argv: Sequence[str] | None = None, end: Ending | None = None) -> int:
+    """Run a sweep from its command line. Exit code: 0; 2 after one clear line; 130 after a signal in the training.
+    ``end`` concludes in the place of ``conclude``."""
     try:
         request = options.parse(sweep, argv)
-        return run(request) if request else 0
+        return run(request, end or conclude) if request else 0
     except (PlanError, ResultsError, EngineError, TrackingError, InUseError) as error:
         say(f"{sweep.name}: {error}")
         return 2
 
 
-def run(request: Request) -> int:
+def run(request: Request, end: Ending) -> int:
     """Plan, train what is not recorded, conclude from the rows. Returns the exit code."""
     family, out, adaptive, tuned = request.family, request.options.out, request.options.adaptive, request.options.tune
     axes = request.axes | ({tuned: request.axes[tuned][:1]} if tuned else {})
@@ -70,12 +73,12 @@ def run(request: Request) -> int:
         records.write_plan(out, recipe)
         records.set_aside(out, foreign)
         if adaptive:
-            return conclude(request, recipe, search(request, recipe, uri, address), uri)
+            return end(request, recipe, search(request, recipe, uri, address), uri)
         if tuned:
-            return conclude(request, recipe, tune(request, recipe, cells, uri, address), uri)
+            return end(request, recipe, tune(request, recipe, cells, uri, address), uri)
         say(f"{len(cells)} trainings asked for, {len(cells) - len(missing)} recorded in {out}, {len(missing)} to train")
         trained = train(request, missing, recipe, uri, address) if missing else Trained()
-        return conclude(request, recipe, trained, uri)
+        return end(request, recipe, trained, uri)
 
 
 def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: str, address: str | None) -> Trained:

@@ -4,8 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
-from analysis import report
-from infra import driver, environment, options, tracking
+from infra import aside, driver, environment, options, tracking
 from infra.driver import say
 from infra.environment import EngineError
 from infra.plan import PlanError
@@ -34,25 +33,36 @@ def answer(sweeps: Sequence[Sweep], arguments: Sequence[str], again: str) -> int
     out = (options.asked(arguments, "out") or OUT).rstrip("/")
     uri = options.tracking_uri(options.asked(arguments, "tracking-uri"), tracking.default_uri(out))
     common = ["--tracking-uri", uri, *without(arguments, "out", "tracking-uri")]
-    asked = [(sweep, line, f"{out}/{sweep.name}-{line[1]}") for sweep in sweeps for line in lines(sweep)]
-    start = time.monotonic()
+    folders = [f"{out}/{sweep.name}-{line[1]}" for sweep in sweeps for line in lines(sweep)]
+    asked = [(sweep, line) for sweep in sweeps for line in lines(sweep)]
+    asked = [(sweep, [*line, "--out", out, *common]) for (sweep, line), out in zip(asked, folders, strict=True)]
+    ended = 0
     try:
-        for sweep, line, folder in asked:  # a wrong option is told before anything is trained
-            options.parse(sweep, [*line, "--out", folder, *common])
-        with one_ray(arguments):
-            for i, (sweep, line, folder) in enumerate(asked):
-                minutes, name = (time.monotonic() - start) / 60, f"{sweep.name}, {', '.join(line[1::2])}"
-                print(f"\n{i + 1} of {len(asked)} after {minutes:.1f} min: {name}", flush=True)
-                if ended := driver.answer(sweep, [*line, "--out", folder, *common]):
-                    say(f"stopped at {i + 1} of {len(asked)}; go on with: {again}")
-                    return ended
-        if "--dry-run" not in arguments:
-            folders = list(dict.fromkeys(folder for *_, folder in asked))
-            print(f"\nverdicts   {report.write_board(folders, f'{out}/{PAGE}')}")
+        for sweep, line in asked:  # a wrong option is told before anything is trained
+            options.parse(sweep, line)
+        if "--dry-run" in arguments:
+            return max(driver.answer(sweep, line) for sweep, line in announced(asked))
+        with one_ray(arguments), aside.process() as other:
+            for sweep, line in announced(asked):
+                if ended := driver.answer(sweep, line, other.conclude) or other.answered(wait=False):
+                    break
+            if ended := other.answered(wait=True) or ended:
+                say(f"stopped; go on with: {again}")
+            else:
+                print(f"\nverdicts   {other.board(list(dict.fromkeys(folders)), f'{out}/{PAGE}')}")
     except (EngineError, PlanError, ResultsError) as error:
         say(str(error))
         return 2
-    return 0
+    return ended
+
+
+def announced(asked: Sequence[tuple[Sweep, list[str]]]) -> Iterator[tuple[Sweep, list[str]]]:
+    """What is asked, one after the other, each with a line that says how far it is."""
+    start = time.monotonic()
+    for i, (sweep, line) in enumerate(asked):
+        minutes, name = (time.monotonic() - start) / 60, ", ".join([sweep.name, *line[1 : line.index("--out") : 2]])
+        print(f"\n{i + 1} of {len(asked)} after {minutes:.1f} min: {name}", flush=True)
+        yield sweep, line
 
 
 def lines(sweep: Sweep) -> list[list[str]]:
