@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.held import Board
-from analysis.study import Study
+from analysis.study import Study, false_stops
 from analysis.tables import measured
 from infra import records
 
@@ -64,6 +65,10 @@ class Section:
     @property
     def provenance(self) -> list[tuple[str, str]]:
         return provenance(self.found.rows)
+
+    @property
+    def false_stops(self) -> str:
+        return false_stops(self.found.rows)
 
     @property
     def reasons(self) -> list[tuple[str, int]]:
@@ -129,7 +134,7 @@ def reasons(rows: pa.Table) -> list[tuple[str, int]]:
     """Why trainings failed, the most frequent first."""
     if "reason" not in rows.column_names:
         return []
-    failed = Counter(reason for reason in rows["reason"].to_pylist() if reason)
+    failed = Counter(rows.filter(pc.equal(rows["outcome"], "failed"))["reason"].to_pylist())
     return failed.most_common()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import stats
 
 from analysis import figures
 from analysis.series import settings, titled
@@ -21,7 +22,7 @@ from infra import records
 
 SHOWN = ("d", "depth", "init_scale", "noise", "step_size", "tolerance", "budget")  # settings a figure names
 USUAL = ("init_scale 1", "noise 0", "step_size 1")  # and those it does not
-OUTCOMES = ("fit", "unfit", "diverged", "failed")
+OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,23 @@ def answers(claim: Claim, plan: Mapping[str, Any]) -> bool:
 def speaks(claim: Claim, setting: Mapping[str, Any]) -> bool:
     """Is the claim about trainings at these values of the axes?"""
     return all(setting.get(name, value) == value for name, value in claim.where.items())
+
+
+def false_stops(rows: pa.Table) -> str:
+    """How often a training that was stopped early would have fitted, by those that went on as a check, with a 95%
+    interval (Clopper, Pearson); "" where none was found out of reach."""
+    if not len(rows) or "stalled_at" not in rows.column_names:
+        return ""
+    stopped = tallied(rows)["stalled"]
+    checked = rows.filter(pc.and_(pc.is_valid(rows["stalled_at"]), pc.not_equal(rows["outcome"], "stalled")))
+    wrong, tried = tallied(checked)["fit"], len(checked)
+    if not stopped + tried:
+        return ""
+    told = f"{stopped} trainings stopped early as out of reach; of {tried} such that went on as a check {wrong} fit"
+    if not tried:
+        return told
+    low, high = stats.binomtest(wrong, tried).proportion_ci(0.95, method="exact")
+    return f"{told}: false stops {wrong / tried:.2g} [{low:.2g}, {high:.2g}]"
 
 
 def tallied(rows: pa.Table) -> dict[str, int]:

@@ -18,7 +18,7 @@ import trainables
 from analysis.outcomes import Array
 from analysis.thresholds import Tally, tally_counts
 from infra import design, plan
-from infra.pack import LETTERS, Result
+from infra.pack import ENDED, LETTERS, Result
 from infra.plan import Pack
 from infra.space import Cell, Space
 
@@ -55,9 +55,9 @@ class Setting:
 
     def tally(self) -> Tally:
         """What is known; failed trainings say nothing."""
-        points = sorted({(n, m) for n, m, letter in self.outcomes if letter in "fud"})
+        points = sorted({(n, m) for n, m, letter in self.outcomes if letter in ENDED})
         fit = np.array([self.outcomes[n, m, "f"] for n, m in points], dtype=float)
-        trials = np.array([sum(self.outcomes[n, m, letter] for letter in "fud") for n, m in points], dtype=float)
+        trials = np.array([sum(self.outcomes[n, m, letter] for letter in ENDED) for n, m in points], dtype=float)
         over, critical = np.array(points, dtype=float).reshape(-1, 2).T
         failed = sum(count for (*_, letter), count in self.outcomes.items() if letter == "x")
         return replace(tally_counts(critical, over, fit, trials), dropped=failed)

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from analysis.series import along, share
 from infra import records
-from infra.records import HEAD
+from infra.schema import HEAD
 
-OUTCOMES = ("fit", "unfit", "diverged", "failed")
+OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
 NOT_MEASURED = {"success", "pack_seconds", "threads"}  # numbers that are not a median over seeds
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import trainables
 from analysis import report
-from infra import environment, estimate, families, options, plan, records, storage, tracking
+from infra import environment, estimate, families, options, plan, records, schema, storage, tracking
 from infra.adaptive import Chooser, Limits
 from infra.environment import EngineError, Trained
 from infra.options import Request
@@ -58,7 +58,7 @@ def run(request: Request, end: Ending) -> int:
         os.environ["WIDTHLAW_DATA"] = str(Path(request.options.data_dir).resolve())
     plan.check(family, cells)
     records.read_plans(out)  # a damaged one is named before anything is trained
-    known, foreign = records.recorded(out, (family, plan.row_schema(family)))
+    known, foreign = records.recorded(out, (family, plan.row_schema(family)), to_the_end=to_the_end(request))
     missing = plan.unrecorded(family, cells, known)
     for file in foreign:
         say(f"not rows: {file.path}: {file.why}" + ("" if request.options.dry_run else "; set aside, the rest is used"))
@@ -87,12 +87,26 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
     from infra import engine  # imports Ray, which reads its environment then
 
     with engine.connected(address):
-        resources, side_by_side = engine.resources(request.options.gpus)
-        packs = plan.packs(request.family, cells, "cuda" if "gpu" in resources else "cpu", side_by_side)
+        setup = setup_of(request, address)
+        packs = plan.packs(request.family, cells, setup.device, setup.side_by_side)
         progress = Progress(packs, recorded_counts(out, recipe), recipe)
-        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
-            return engine.train(packs, out, name, resources, progress, shared=address is not None)
+            return engine.train(packs, setup, progress)
+
+
+def setup_of(request: Request, address: str | None) -> Any:
+    """What all packs share, on the cluster that is connected. A sweep that seeks no threshold reads the last state of
+    every training, and so stops none."""
+    from infra import engine
+
+    resources, side_by_side = engine.resources(request.options.gpus)
+    name, options = datetime.now(UTC).strftime("%Y%m%dT%H%M%S"), request.options
+    return engine.Setup(options.out, name, resources, side_by_side, address is not None, to_the_end(request))
+
+
+def to_the_end(request: Request) -> bool:
+    """Whether hopeless trainings go on."""
+    return request.options.to_the_end or not request.sweep.critical
 
 
 def choosing(request: Request) -> Chooser:
@@ -121,11 +135,9 @@ def search(request: Request, recipe: dict[str, Any], uri: str, address: str | No
     from infra import engine  # imports Ray, which reads its environment then
 
     with engine.connected(address):
-        resources, side_by_side = engine.resources(request.options.gpus)
         progress = Progress(chooser.packs, recorded_counts(out, recipe), recipe, chooser.outlook)
-        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
-            return engine.search(chooser, out, name, resources, side_by_side, progress, shared=address is not None)
+            return engine.search(chooser, setup_of(request, address), progress)
 
 
 def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: str, address: str | None) -> Trained:
@@ -137,19 +149,17 @@ def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: st
     points = list(dict.fromkeys(replace(cell, seed=0) for cell in cells))
     search = tuning.Tuning(family, recipe["tuned"], points, records.read_rows(out, family)[0])
     with engine.connected(address):
-        resources, side_by_side = engine.resources(request.options.gpus)
         progress = Progress(search.packs, Counter(), recipe | {"critical": None}, search.outlook)
-        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        trained = engine.search(search, out, name, resources, side_by_side, progress, shared=address is not None)
+        trained = engine.search(search, setup_of(request, address), progress)
         if trained.interrupted or trained.lost:
             return trained
         best = [search.best(point) for point in search.points]
         say(search.outlook())
-        recipe["points"] = [records.point_id(family, recipe["numerics"], asdict(cell)) for cell in best]
+        recipe["points"] = [schema.point_id(family, recipe["numerics"], asdict(cell)) for cell in best]
         records.write_plan(out, recipe)
         value = {replace(cell, **{axis: 0.0}): getattr(cell, axis) for cell in best}
         asked = [replace(cell, **{axis: value[replace(cell, **{axis: 0.0}, seed=0)]}) for cell in cells]
-        missing = plan.unrecorded(family, asked, records.recorded(out)[0])
+        missing = plan.unrecorded(family, asked, records.recorded(out, to_the_end=to_the_end(request))[0])
         say(f"{len(asked)} trainings asked for, {len(asked) - len(missing)} recorded in {out}, {len(missing)} to train")
         return train(request, missing, recipe, uri, address) if missing else trained
 

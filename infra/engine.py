@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
@@ -60,22 +61,35 @@ def resources(gpus: float | None) -> tuple[dict[str, float], int]:
     return request, max(1, min(cpus, int(cards / share) if share else cpus))
 
 
-def train(
-    packs: Sequence[Pack], out: str, name: str, request: dict[str, float], progress: Progress, *, shared: bool
-) -> Trained:
-    """Train ``packs`` as Tune trials, longest first; each writes its own rows. Never raises for a lost pack.
-
-    Checkpoints go to ``out`` when nodes must share them, else to a temporary folder.
+@dataclass(frozen=True)
+class Setup:
+    """What all packs of a run share: the results folder, the run's name, what a pack takes and how many run side by
+    side, whether nodes must share checkpoints (else they go to a temporary folder), whether hopeless trainings go on.
     """
-    common = origin(out, request)
+
+    out: str
+    name: str
+    request: dict[str, float]
+    side_by_side: int
+    shared: bool
+    to_the_end: bool
+
+    @property
+    def device(self) -> str:
+        return "cuda" if "gpu" in self.request else "cpu"
+
+
+def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
+    """Train ``packs`` as Tune trials, longest first; each writes its own rows. Never raises for a lost pack."""
+    common = origin(setup)
     left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
-    with session(out, progress, shared) as (where, stop):
+    with session(setup, progress) as (where, stop):
         try:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
                 if left and any(DEAD in error for error in errors):
                     relay = Relay(progress, stop)
                     what = {"param_space": {"job": tune.grid_search(list(left))}}
-                    errors = fit(what, {}, f"{name}-{attempt}", request, relay, where)
+                    errors = fit(what, {}, f"{setup.name}-{attempt}", setup.request, relay, where)
                     left = [job for job in left if not progress.finished(job["pack"])]
         except Stopped:
             return Trained(interrupted=True)
@@ -83,26 +97,25 @@ def train(
     return Trained(lost=len(left), error=reasons[0]) if left and reasons else Trained()
 
 
-def search(
-    chooser: Chooser, out: str, name: str, request: dict[str, float], side: int, progress: Progress, *, shared: bool
-) -> Trained:
-    """Train the packs that ``chooser`` asks for, ``side`` at a time and one more waiting, until it asks for no more."""
-    common = origin(out, request)
-    searcher = PackSearcher(chooser, common["device"], side, lambda i: job(i, chooser.packs[i]) | common)
+def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
+    """Train the packs that ``chooser`` asks for, side by side and one more waiting, until it asks for no more."""
+    common, side = origin(setup), setup.side_by_side
+    searcher = PackSearcher(chooser, setup.device, side, lambda i: job(i, chooser.packs[i]) | common)
     how = {"search_alg": searcher, "num_samples": -1, "max_concurrent_trials": side + 1}
-    with session(out, progress, shared) as (where, stop):
+    with session(setup, progress) as (where, stop):
         try:
-            errors = fit({}, how, name, request, Relay(progress, stop), where)
+            errors = fit({}, how, setup.name, setup.request, Relay(progress, stop), where)
         except Stopped:
             return Trained(interrupted=True)
     return Trained(lost=searcher.lost, error=errors[0]) if searcher.lost else Trained()
 
 
-def origin(out: str, request: dict[str, float]) -> dict[str, Any]:
-    """What all packs of a sweep share: where rows go, and the code that makes them."""
+def origin(setup: Setup) -> dict[str, Any]:
+    """What a trial is told beside its pack: where rows go, and the code that makes them."""
     return {
-        "out": out if "://" in out else storage.locate(out)[1],
-        "device": "cuda" if "gpu" in request else "cpu",
+        "out": setup.out if "://" in setup.out else storage.locate(setup.out)[1],
+        "device": setup.device,
+        "to_the_end": setup.to_the_end,
         "code": provenance.code(),
         "commit": provenance.commit(),
         "data_dir": os.environ.get("WIDTHLAW_DATA", ""),
@@ -115,10 +128,11 @@ def job(number: int, pack: Pack) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def session(out: str, progress: Progress, shared: bool) -> Iterator[tuple[tune.RunConfig, Event]]:
+def session(setup: Setup, progress: Progress) -> Iterator[tuple[tune.RunConfig, Event]]:
     """While packs are trained: where Tune keeps its files, and the event that a signal sets."""
     with contextlib.ExitStack() as stack:
-        if shared:
+        if setup.shared:
+            out = setup.out
             filesystem, root = storage.locate(out)
             stack.callback(forget, filesystem, f"{root}/tune")
             where = tune.RunConfig(storage_path=f"{root}/tune", storage_filesystem=filesystem if "://" in out else None)

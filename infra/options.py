@@ -42,6 +42,9 @@ class Options:
         str | None,
         Parameter(help="First find this axis's best value at each grid point, between the ends given for it."),
     ] = None
+    to_the_end: Annotated[
+        bool, Parameter(help="Stop no training early that its family finds out of reach.", negative="")
+    ] = False
     gpus: Annotated[float | None, Parameter(help="GPUs per pack, may be a fraction; default 0.5 on GPU nodes.")] = None
 
 

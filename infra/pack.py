@@ -21,11 +21,13 @@ import torch
 from torch.func import vmap
 
 import trainables
-from infra.records import cell_id, point_id
+from infra import stalls
+from infra.schema import cell_id, point_id
 
 GRID = sorted({round(2 ** (j / 8)) for j in range(8 * 40)} | {0})  # eight points an octave: resolution 9%
 DIVERGED = 1e6  # a training has diverged when its loss is not finite or this many times its first loss
-LETTERS = {"fit": "f", "unfit": "u", "diverged": "d", "failed": "x"}  # outcomes, short, for progress reports
+LETTERS = {"fit": "f", "unfit": "u", "diverged": "d", "stalled": "s", "failed": "x"}  # outcomes, short, for reports
+ENDED = "fuds"  # those of a training that took place
 
 Row = dict[str, Any]
 Result = tuple[str, float, float]  # outcome letter, steps, last loss
@@ -46,6 +48,9 @@ class Run:
     budgets: dict[int, int]
     rows: dict[int, Row] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
+    to_the_end: bool = False  # stop no training that is out of reach
+    strikes: dict[int, int] = field(default_factory=dict)  # looks in a row at which a cell was out of reach
+    stalled_at: dict[int, int] = field(default_factory=dict)
 
 
 @contextmanager
@@ -60,15 +65,16 @@ def one_thread() -> Iterator[None]:
 
 
 @one_thread()
-def start(family: str, cells: Sequence[Any], device: str = "cpu") -> Run:
-    """Draw and stack ``cells``; measure step 0. A cell that cannot be drawn becomes a ``failed`` row, alone.
+def start(family: str, cells: Sequence[Any], device: str = "cpu", *, to_the_end: bool = False) -> Run:
+    """Draw and stack ``cells``; measure step 0. A cell that cannot be drawn becomes a ``failed`` row, alone. Trainings
+    that are out of reach are stopped (see ``stalls``), unless they are to go on ``to_the_end``.
 
     ValueError if the cells differ in a field of the family's SHAPE.
     """
     module = trainables.load(family)
     if len({tuple(getattr(cell, name) for name in module.SHAPE) for cell in cells}) > 1:
         raise ValueError(f"the cells of a pack of {family} must agree in {', '.join(module.SHAPE)}")
-    run = Run(family, list(cells), 0, [], None, [], [{} for _ in cells], {}, {}, {}, [0.0] * len(cells))
+    run = Run(family, list(cells), 0, [], None, [], [{} for _ in cells], {}, {}, {}, [0.0] * len(cells), to_the_end)
     began, states = time.perf_counter(), []
     for i, cell in enumerate(cells):
         try:
@@ -147,10 +153,31 @@ def look(run: Run) -> None:
             outcomes[i] = "fit"
         elif run.k >= run.budgets[i]:
             outcomes[i] = "unfit"
+    going_on = [i for i in due if i not in outcomes]
+    if going_on and stalls.asked_at(run.k) and hasattr(module, "out_of_reach"):
+        outcomes |= dict.fromkeys(stalled(run, going_on, state, due), "stalled")
     retire(run, outcomes, dict(zip(due, range(count), strict=True)), state)
     if run.live and 2 * len(run.live) <= len(run.slots) and len(run.slots) > 2:
         run.state = select(run.state, padded([where[i] for i in run.live]))
         run.slots = padded(run.live)
+
+
+def stalled(run: Run, cells: list[int], state: Any, due: list[int]) -> list[int]:
+    """Those of ``cells`` that stop here because they are out of reach; ``due[j]`` is in slot j of ``state``."""
+    slots = padded([due.index(i) for i in cells])
+    left = padded([run.budgets[i] - run.k for i in cells])
+    hopeless = stalls.found(trainables.load(run.family), select(state, slots), left)
+    for i, out_of_reach in zip(cells, hopeless, strict=False):
+        run.strikes[i] = run.strikes.get(i, 0) + 1 if out_of_reach else 0
+        if run.strikes[i] == stalls.STRIKES:
+            run.stalled_at.setdefault(i, run.k)
+    struck = [i for i in cells if run.stalled_at.get(i) == run.k]
+    return [i for i in struck if not (run.to_the_end or stalls.audited(identity(run, i)))]
+
+
+def identity(run: Run, i: int) -> str:
+    """Content address of cell ``i``."""
+    return cell_id(run.family, trainables.load(run.family).VERSION, asdict(run.cells[i]))
 
 
 def retire(run: Run, outcomes: dict[int, str], where: dict[int, int], state: Any) -> None:
@@ -162,7 +189,8 @@ def retire(run: Run, outcomes: dict[int, str], where: dict[int, int], state: Any
         if isinstance(result, str):
             run.rows[i] = failed_row(run, i, f"measure: {result}")
         else:
-            run.rows[i] = head(run, i, outcome) | result | run.theory[i] | curve_columns(run.curves[i])
+            reason = stalls.REASON if outcome == "stalled" else None
+            run.rows[i] = head(run, i, outcome, reason) | result | run.theory[i] | curve_columns(run.curves[i])
     run.live = [i for i in run.live if i not in outcomes]
 
 
@@ -180,10 +208,10 @@ def measurements(family: str, state: Any, slots: list[int]) -> list[dict[str, fl
 
 
 def head(run: Run, i: int, outcome: str, reason: str | None = None) -> Row:
-    """Identity, axes and outcome of cell ``i``; ``success`` is 1 for fit, 0 for unfit and diverged, None for failed."""
+    """Identity, axes and outcome of cell ``i``; ``success`` is 1 for fit, None for failed, else 0."""
     module, fields = trainables.load(run.family), asdict(run.cells[i])
     return {
-        "cell_id": cell_id(run.family, module.VERSION, fields),
+        "cell_id": identity(run, i),
         "point_id": point_id(run.family, module.VERSION, fields),
         "family": run.family,
         "numerics": module.VERSION,
@@ -192,6 +220,7 @@ def head(run: Run, i: int, outcome: str, reason: str | None = None) -> Row:
         "success": None if outcome == "failed" else int(outcome == "fit"),
         "reason": reason,
         "steps": run.k,
+        "stalled_at": run.stalled_at.get(i),
     }
 
 
@@ -230,7 +259,8 @@ def charge(run: Run, began: float) -> None:
 
 def save(run: Run) -> dict[str, Any]:
     """A run as plain containers and tensors, so that it can be read back with ``weights_only=True``."""
-    names = ("family", "k", "slots", "live", "curves", "theory", "budgets", "rows", "seconds")
+    names = ("family", "k", "slots", "live", "curves", "theory", "budgets", "rows", "seconds",
+             "to_the_end", "strikes", "stalled_at")  # fmt: skip
     parts = {name: getattr(run, name) for name in names}
     return parts | {"state": None if run.state is None else list(run.state)}
 

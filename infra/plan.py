@@ -17,7 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import trainables
-from infra.records import Column, cell_id, schema
+from infra.schema import Column, cell_id, of_rows
 
 STEPS = {
     "octave": 2.0, "half-octave": 2 ** (1 / 2), "third-octave": 2 ** (1 / 3), "quarter-octave": 2 ** (1 / 4),
@@ -265,4 +265,4 @@ def row_schema(family: str) -> Any:
         numbers.append(
             Column(f"curve_{name}", "vectors" if vector else "curve", f"along the training: {meaning}", unit)
         )
-    return schema(axes, numbers)
+    return of_rows(axes, numbers)

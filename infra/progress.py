@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from analysis.thresholds import fit_fast, tally_counts
+from infra.pack import ENDED
 from infra.plan import Pack, from_columns
 
 REDRAW_SECONDS = 1.0  # on a terminal
@@ -102,7 +103,8 @@ class Progress:
         elapsed = time.monotonic() - self.began
         line = (
             f"{self.far(done, elapsed)} | "
-            f"fit {outcomes['f']}  unfit {outcomes['u']}  diverged {outcomes['d']}  failed {outcomes['x']}"
+            f"fit {outcomes['f']}  unfit {outcomes['u']}  diverged {outcomes['d']}  "
+            f"stalled {outcomes['s']}  failed {outcomes['x']}"
         )
         law = exponent(counts, self.plan) if self.plan["critical"] else ""
         shown = [line, *rates(counts, self.axes[0]), law] if self.live else [line, law]
@@ -126,7 +128,7 @@ def rates(counts: Counter[Count], over: str) -> list[str]:
     """One line per value of ``over``: success rates in per cent over the second axis."""
     trained = Counter[tuple[Value, Value]]()
     for (value, second, letter), count in counts.items():
-        if letter in "fud":
+        if letter in ENDED:
             trained[value, second] += count
     lines = []
     for value in sorted({value for value, _ in trained}, key=sortable):
@@ -148,11 +150,11 @@ def short(value: Value) -> str:
 def exponent(counts: Counter[Count], plan: Mapping[str, Any]) -> str:
     """The law so far, in a few words."""
     critical, over = plan["critical"], plan["over"]
-    points = sorted({(float(n), float(m)) for n, m, letter in counts if letter in "fud"})
+    points = sorted({(float(n), float(m)) for n, m, letter in counts if letter in ENDED})
     if not points:
         return "no law yet"
     fit = np.array([counts[n, m, "f"] for n, m in points])
-    trials = np.array([sum(counts[n, m, letter] for letter in "fud") for n, m in points])
+    trials = np.array([sum(counts[n, m, letter] for letter in ENDED) for n, m in points])
     tallied = tally_counts([m for _, m in points], [n for n, _ in points], fit, trials)
     law = fit_fast(tallied.turned() if plan.get("falling") else tallied)
     if not np.isfinite(law.exponent):

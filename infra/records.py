@@ -10,7 +10,6 @@ import json
 import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -18,89 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from infra.schema import HEAD, OUTCOME, PROVENANCE, SCHEMA_VERSION, VERSION_KEY
 from infra.storage import UNREADABLE, Foreign, ResultsError, first_line, list_folder, locate, write_bytes
 
-SCHEMA_VERSION = "1"
-VERSION_KEY, DUPLICATES_KEY = b"widthlaw.schema", b"widthlaw.duplicates"
-
-HEAD = [
-    ("cell_id", pa.string(), "content address of the training: family, numerics version and all axes", "1"),
-    ("point_id", pa.string(), "content address of the grid point: the same without the seed", "1"),
-    ("family", pa.string(), "model family", "1"),
-    ("numerics", pa.string(), "numerics version of the family", "1"),
-]
-OUTCOME = [
-    ("outcome", pa.string(), "fit, unfit (within the budget), diverged or failed", "1"),
-    ("success", pa.int8(), "1 for fit, 0 for unfit and diverged, empty for failed", "1"),
-    ("reason", pa.string(), "why a training failed", "1"),
-    (
-        "steps",
-        pa.int64(),
-        "steps taken: the first point of the measuring grid (9% apart), or the budget, with this outcome",
-        "steps",
-    ),
-]
-PROVENANCE = [
-    ("compute_seconds", pa.float64(), "the cell's share of its pack's computing time", "s"),
-    ("pack_seconds", pa.float64(), "wall time of the whole pack", "s"),
-    ("finished", pa.string(), "when the pack's rows were written, UTC, ISO 8601", "1"),
-    ("host", pa.string(), "host name", "1"),
-    ("device", pa.string(), "device of the training", "1"),
-    ("threads", pa.int16(), "CPU threads", "threads"),
-    ("code", pa.string(), "hash of the package's source files", "1"),
-    (
-        "commit",
-        pa.string(),
-        "git commit of the code, with '-dirty' when the tree differs; empty outside a checkout",
-        "1",
-    ),
-    ("packages", pa.string(), "versions of python, torch, ray, numpy and the platform", "1"),
-]
+DUPLICATES_KEY = b"widthlaw.duplicates"
+RANKS = {"failed": 0, "stalled": 1}  # of a cell's rows the one of the highest rank counts; 2 for the others
 NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
-CURVE = pa.list_(pa.float64())
-TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
-TYPES |= {"curve": CURVE, "vectors": pa.list_(CURVE)}
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    type: str  # of TYPES
-    meaning: str
-    unit: str
-
-
-def cell_id(family: str, numerics: str, fields: Mapping[str, Any]) -> str:
-    """Content address of a cell: 80 bits of SHA-256 over the canonical JSON of family, numerics version and fields.
-
-    A whole float counts as the integer, so that 1 and 1.0, 0.0 and -0.0 are the same cell.
-    """
-
-    def canonical(value: Any) -> Any:
-        return int(value) if isinstance(value, float) and value.is_integer() else value
-
-    fields = {name: canonical(value) for name, value in fields.items()}
-    content = json.dumps([family, numerics, fields], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(content.encode()).hexdigest()[:20]
-
-
-def point_id(family: str, numerics: str, fields: Mapping[str, Any]) -> str:
-    """Content address of a cell's grid point: the cell without its seed."""
-    return cell_id(family, numerics, {name: value for name, value in fields.items() if name != "seed"})
-
-
-def schema(axes: Sequence[Column], numbers: Sequence[Column]) -> pa.Schema:
-    """The schema of one family's rows; each field's metadata carries ``meaning`` and ``unit``."""
-
-    def make(name: str, type_: pa.DataType, meaning: str, unit: str) -> pa.Field:
-        return pa.field(name, type_, metadata={"meaning": meaning, "unit": unit})
-
-    fields = [make(*head) for head in HEAD]
-    fields += [make(c.name, TYPES[c.type], c.meaning, c.unit) for c in axes]
-    fields += [make(*outcome) for outcome in OUTCOME]
-    fields += [make(c.name, TYPES[c.type], c.meaning, c.unit) for c in numbers]
-    fields += [make(*provenance) for provenance in PROVENANCE]
-    return pa.schema(fields, metadata={VERSION_KEY: SCHEMA_VERSION.encode()})
 
 
 def write_shard(out: str, rows: Sequence[Mapping[str, Any]], row_schema: pa.Schema) -> str:
@@ -170,7 +92,7 @@ def check_shard(out: str, found: pa.Schema) -> list[str]:
             f"{out} was written with schema {version.decode(errors='replace')}, this is schema {SCHEMA_VERSION}: "
             "give another --out, or use the version that wrote it"
         )
-    for name, kind, *_ in [*HEAD, *OUTCOME]:
+    for name, kind, *_ in [*HEAD, *OUTCOME[:4]]:
         if name not in found.names:
             raise pa.ArrowInvalid(f"it has no column {name}")
         if found.field(name).type != kind:
@@ -179,11 +101,12 @@ def check_shard(out: str, found: pa.Schema) -> list[str]:
 
 
 def deduplicated(table: pa.Table) -> pa.Table:
-    """One row per cell; among several the first that did not fail. The schema's metadata counts those left out."""
-    failed = pc.equal(table["outcome"], "failed").to_pylist()
+    """One row per cell; among several the first that did not fail, one that went to its end before one that was
+    stopped. The schema's metadata counts those left out."""
+    rank = [RANKS.get(outcome, 2) for outcome in table["outcome"].to_pylist()]
     best: dict[str, int] = {}
     for i, identity in enumerate(table["cell_id"].to_pylist()):
-        if identity not in best or (failed[best[identity]] and not failed[i]):
+        if identity not in best or rank[i] > rank[best[identity]]:
             best[identity] = i
     left_out = len(table) - len(best)
     if not left_out:
@@ -216,8 +139,11 @@ def set_aside_files(out: str) -> list[Foreign]:
     return [Foreign(path, "set aside earlier") for path in list_folder(filesystem, f"{root}/set-aside")[0]]
 
 
-def recorded(out: str, expected: tuple[str, pa.Schema] | None = None) -> tuple[set[str], list[Foreign]]:
-    """Content addresses of the cells that need no training (failed ones are tried again), and what is not a shard.
+def recorded(
+    out: str, expected: tuple[str, pa.Schema] | None = None, *, to_the_end: bool = False
+) -> tuple[set[str], list[Foreign]]:
+    """Content addresses of the cells that need no training (failed ones are tried again, stalled ones where all are to
+    go ``to_the_end``), and what is not a shard.
 
     Every byte is read, so that a damaged shard is found before its rows are relied on. ``expected``: a family and its
     schema; a shard of that family must have its axes and no column of another type.
@@ -225,7 +151,8 @@ def recorded(out: str, expected: tuple[str, pa.Schema] | None = None) -> tuple[s
     table, foreign = read_rows(out, expected=expected)
     if not len(table):
         return set(), foreign
-    return set(table.filter(pc.not_equal(table["outcome"], "failed"))["cell_id"].to_pylist()), foreign
+    again = pa.array(["failed", "stalled"] if to_the_end else ["failed"])
+    return set(table.filter(pc.invert(pc.is_in(table["outcome"], again)))["cell_id"].to_pylist()), foreign
 
 
 def write_plan(out: str, plan: Mapping[str, Any]) -> None:

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 import trainables
 from infra import plan
-from infra.pack import Result, result
+from infra.pack import ENDED, Result, result
 from infra.plan import Pack
-from infra.records import point_id
+from infra.schema import point_id
 
 VALUES, ROUND, SEEDS = 16, 4, 4  # values tried at a grid point, of them at a time, trainings of each
 FIRST_SEED = 1_000_000
@@ -115,12 +115,12 @@ def protocol(axis: str, low: float, high: float) -> dict[str, Any]:
 def score(results: Sequence[Result]) -> float | None:
     """How bad a value is: first the share that does not fit, then the mean steps of those that do; where none fits,
     above 1 by their losses. None if every training failed."""
-    ended = [(letter, steps, loss) for letter, steps, loss in results if letter in "fud"]
+    ended = [(letter, steps, loss) for letter, steps, loss in results if letter in ENDED]
     if not ended:
         return None
     steps = [steps for letter, steps, _ in ended if letter == "f"]
     if not steps:  # a loss between 0 and 1; the worst for a divergence
-        return 1 + float(np.mean([loss / (1 + loss) if letter == "u" else 1.0 for letter, _, loss in ended]))
+        return 1 + float(np.mean([loss / (1 + loss) if letter in "us" else 1.0 for letter, _, loss in ended]))
     later = math.log2(1 + float(np.mean(steps))) / 64  # below 1, and so no match for one more that fits
     return 1 - len(steps) / len(ended) + later / (len(ended) + 1)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import trainables
-from infra import records
-from infra.records import Column
+from infra import records, schema
+from infra.schema import Column
 
 FAMILY, AXES = "two_layer_relu", {"m": [4, 6, 8, 11, 16, 23, 32, 45, 64, 128, 256], "n": [8, 16, 32], "d": [8]}
 CLAIMS = [dict(told) for told in trainables.load(FAMILY).CLAIMS]
@@ -44,7 +44,7 @@ def row(m, n, d, seed, **more):
     fits = (seed + 0.5) / SEEDS < 1 / (1 + (n / m) ** 4)
     fields = {"m": m, "n": n, "d": d, "seed": seed}
     return {
-        "cell_id": records.cell_id(FAMILY, "1", fields), "point_id": records.point_id(FAMILY, "1", fields),
+        "cell_id": schema.cell_id(FAMILY, "1", fields), "point_id": schema.point_id(FAMILY, "1", fields),
         "family": FAMILY, "numerics": "1", **fields, "outcome": "fit" if fits else "unfit", "success": int(fits),
         "reason": None, "steps": 10, "flips": 0.4 * m**-0.5 * scatter, "dist_max": 1.0, "dist_bound": 2.0,
         "dist_rms": 0.5, "gram_drift": 0.1 * scatter, "gram_init_gap": 2 * m**-0.5 * scatter, "lambda0": 1.0,
@@ -65,7 +65,7 @@ def write(out, planted):
     numbers = [Column(name, "float", f"the {name}", "1") for name in METRICS]
     numbers += [Column(name, "curve", name, "1") for name in ("curve_step", "curve_loss")]
     if planted:
-        records.write_shard(str(out), planted, records.schema(columns, numbers))
+        records.write_shard(str(out), planted, schema.of_rows(columns, numbers))
 
 
 def laws(out):

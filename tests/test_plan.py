@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import trainables
-from infra import estimate, plan, records
+from infra import estimate, plan, schema
 from infra.plan import PlanError
 
 RELAXED = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,7 +52,7 @@ def test_a_grid_without_trainings_or_with_too_many_is_refused_before_it_is_made(
 
 def test_extending_an_axis_or_the_seeds_plans_only_what_is_new(toy):
     def addresses(cells):
-        return {records.cell_id("toy", toy.VERSION, dataclasses.asdict(cell)) for cell in cells}
+        return {schema.cell_id("toy", toy.VERSION, dataclasses.asdict(cell)) for cell in cells}
 
     first = plan.grid("toy", {"m": [4, 8], "n": [2]}, seeds=3)
     more = plan.grid("toy", {"n": [3, 2], "m": [8, 4]}, seeds=4)
@@ -64,7 +64,7 @@ def test_extending_an_axis_or_the_seeds_plans_only_what_is_new(toy):
 
 def test_another_numerics_version_plans_everything_again(toy, monkeypatch):
     cells = plan.grid("toy", {"m": [4]}, seeds=3)
-    known = {records.cell_id("toy", toy.VERSION, dataclasses.asdict(cell)) for cell in cells}
+    known = {schema.cell_id("toy", toy.VERSION, dataclasses.asdict(cell)) for cell in cells}
     monkeypatch.setattr(toy, "VERSION", "2")
     assert plan.unrecorded("toy", cells, known) == cells
 

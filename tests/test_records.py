@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from training import trained
 
 from infra import plan, records
+from infra.schema import cell_id, point_id
 from infra.storage import ResultsError
 
 FAMILY = "random_features"
@@ -62,40 +63,38 @@ FIELDS = st.dictionaries(
 def test_the_order_of_the_fields_does_not_move_a_cell(fields, rng):
     names = list(fields)
     rng.shuffle(names)
-    assert records.cell_id("f", "1", {name: fields[name] for name in names}) == records.cell_id("f", "1", fields)
+    assert cell_id("f", "1", {name: fields[name] for name in names}) == cell_id("f", "1", fields)
 
 
 @given(st.lists(st.integers(-10, 10) | st.floats(-10, 10) | st.sampled_from(["a", "1", True]), min_size=2, max_size=2))
 def test_two_values_share_an_address_when_they_are_equal_and_only_then(pair):
     a, b = pair
     same = a == b and isinstance(a, bool) == isinstance(b, bool)
-    assert (records.cell_id("f", "1", {"x": a}) == records.cell_id("f", "1", {"x": b})) == same
+    assert (cell_id("f", "1", {"x": a}) == cell_id("f", "1", {"x": b})) == same
 
 
 def test_a_whole_number_given_to_a_float_axis_is_the_same_cell():
-    assert records.cell_id("f", "1", {"eta": 1}) == records.cell_id("f", "1", {"eta": 1.0})
-    assert records.cell_id("f", "1", {"noise": 0.0}) == records.cell_id("f", "1", {"noise": -0.0})
-    assert records.cell_id("f", "1", {"eta": 1.0}) != records.cell_id("f", "1", {"eta": 1.0 + 2**-52})
+    assert cell_id("f", "1", {"eta": 1}) == cell_id("f", "1", {"eta": 1.0})
+    assert cell_id("f", "1", {"noise": 0.0}) == cell_id("f", "1", {"noise": -0.0})
+    assert cell_id("f", "1", {"eta": 1.0}) != cell_id("f", "1", {"eta": 1.0 + 2**-52})
 
 
 def test_family_version_and_every_field_are_part_of_the_address_and_the_seed_not_of_the_points():
     fields = {"n": 4, "m": 8, "seed": 0}
     changed = [("g", "1", fields), ("f", "2", fields)] + [("f", "1", fields | {name: 9}) for name in fields]
-    assert len({records.cell_id(*cell) for cell in [("f", "1", fields), *changed]}) == 6
-    assert records.point_id("f", "1", fields) == records.point_id("f", "1", fields | {"seed": 9})
-    assert len({records.point_id("f", "1", fields | {name: 9}) for name in fields}) == 3
+    assert len({cell_id(*cell) for cell in [("f", "1", fields), *changed]}) == 6
+    assert point_id("f", "1", fields) == point_id("f", "1", fields | {"seed": 9})
+    assert len({point_id("f", "1", fields | {name: 9}) for name in fields}) == 3
 
 
 def test_the_address_is_short_hexadecimal_and_stays_what_it_is():
     """A changed address would train everything again."""
-    assert records.cell_id("random_features", "1", {"m": 8, "n": 4, "tolerance": 1e-12, "seed": 0}) == (
-        "e11fac8c066457071863"
-    )
+    assert cell_id("random_features", "1", {"m": 8, "n": 4, "tolerance": 1e-12, "seed": 0}) == ("e11fac8c066457071863")
 
 
 def test_nan_has_no_address():
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.cell_id("f", "1", {"noise": float("nan")})
+        cell_id("f", "1", {"noise": float("nan")})
 
 
 def test_every_column_has_a_type_a_meaning_and_a_unit(out, schema):

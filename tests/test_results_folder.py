@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from infra import records, storage
-from infra.records import Column
+from infra import records, schema, storage
+from infra.schema import Column
 from infra.storage import ResultsError
 
-SCHEMA = records.schema([Column("m", "int", "width", "units"), Column("seed", "int", "seed", "1")], [])
+SCHEMA = schema.of_rows([Column("m", "int", "width", "units"), Column("seed", "int", "seed", "1")], [])
 ROOT = Path(__file__).parent.parent
 
 
@@ -131,7 +131,7 @@ def foreign_parquet(path, _):
 
 
 def without_cells(path, _):
-    pq.write_table(pa.table({"family": ["f"]}).replace_schema_metadata({records.VERSION_KEY: b"1"}), path)
+    pq.write_table(pa.table({"family": ["f"]}).replace_schema_metadata({schema.VERSION_KEY: b"1"}), path)
 
 
 def text(path, _):
@@ -194,7 +194,7 @@ def test_a_link_to_a_shard_is_a_shard(out, tmp_path):
 
 
 def test_rows_of_another_schema_version_are_refused(out):
-    old = pa.Table.from_pylist([row(99)], SCHEMA).replace_schema_metadata({records.VERSION_KEY: b"0"})
+    old = pa.Table.from_pylist([row(99)], SCHEMA).replace_schema_metadata({schema.VERSION_KEY: b"0"})
     pq.write_table(old, f"{out}/rows/old.parquet")
     refused(lambda: records.read_rows(out), out, "schema 0", "this is schema 1", "give another --out")
     refused(lambda: records.recorded(out), "schema 0")

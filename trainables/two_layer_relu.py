@@ -151,6 +151,9 @@ CLAIMS = (
 # fmt: on
 
 
+SAFETY = 3.0  # activations do change: kernels gain small eigenvalues along the training
+
+
 class State(NamedTuple):
     X: Float[Tensor, "n d"]
     G: Float[Tensor, "n n"]  # X X^T
@@ -277,6 +280,15 @@ def solved(s: State) -> Bool[Tensor, ""]:
 
 def budget(s: State) -> Int[Tensor, ""]:
     return s.budget
+
+
+def out_of_reach(s: State, left: Float[Tensor, ""]) -> Bool[Tensor, ""]:
+    """Whether the kernel as it is leaves too much: while no activation changes, r(k+1) = (I - eta H(k)) r(k), so that
+    each mode of H(k) shrinks by 1 - eta lambda a step; here with SAFETY times as many steps as are ``left``."""
+    rates, modes = torch.linalg.eigh(gram(s.G, s.Z))
+    parts = (modes * s.r[:, None]).sum(0)  # of r along each mode
+    shrunk = torch.log1p(-(s.eta * rates).clamp(0, 0.5)) * (2 * SAFETY * left.to(s.r.dtype))
+    return (parts * parts * shrunk.exp()).mean() > s.tolerance
 
 
 def output(Z: Float[Tensor, "n m"], a: Float[Tensor, " m"]) -> Float[Tensor, " n"]:

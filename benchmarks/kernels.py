@@ -1,0 +1,125 @@
+"""What a step costs: packed against one at a time for every family, and the share of the matrix-product peak.
+
+    OMP_NUM_THREADS=1 python benchmarks/kernels.py [rounds, default 5]
+
+Writes kernels.md beside this file. One core, no Ray. The rounds are interleaved: every entry is measured once a round.
+A family is measured at the grid point of median cost of its first sweep's default grid.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from torch.func import vmap
+
+import trainables
+from infra import options, plan
+from infra.sweep import Sweep
+from sweeps.__main__ import NAMES
+
+SECONDS = 0.4  # a measurement
+SHAPES = [(n, m, d) for d in (16, 32, 100) for n in (128, 256, 512) for m in (256, 512, 1024, 2048)]
+
+
+def rate(step: Callable[[], Any]) -> float:
+    """Calls a second, the first one left out."""
+    step()
+    began, calls = time.perf_counter(), 0
+    while time.perf_counter() - began < SECONDS:
+        step()
+        calls += 1
+    return calls / (time.perf_counter() - began)
+
+
+def stepping(family: str, cells: list[Any]) -> Callable[[], Any]:
+    """A function that takes one step of a pack of ``cells``; of one training, unstacked, where there is one only."""
+    module = trainables.load(family)
+    states = [module.draw(cell) for cell in cells]
+    state = states[0] if len(states) == 1 else module.State(*map(torch.stack, zip(*states, strict=True)))
+    packed = getattr(module, "step_packed", None) or vmap(module.step)
+    step = module.step if len(states) == 1 else packed
+
+    def once() -> None:
+        nonlocal state
+        with torch.no_grad():
+            state = step(state)
+
+    return once
+
+
+def pack_of(family: str, point: Any) -> list[Any]:
+    """As many seeds of a grid point as the plan puts into a pack of it."""
+    cells = [plan.replace(point, seed=seed) for seed in range(plan.LARGEST_PACK)]
+    return plan.from_columns(family, (pack := plan.packs(family, cells)[0]).columns, pack.size)
+
+
+def typical(family: str) -> Any:
+    """The grid point of median cost of the first sweep that knows the family."""
+    sweeps: list[Sweep] = [import_module(f"sweeps.{name}").SWEEP for name in NAMES]
+    sweep = next(one for one in sweeps if family in one.axes)
+    request = options.parse(sweep, ["--family", family])
+    assert request is not None
+    points = plan.grid(family, request.axes, 1)
+    return sorted(points, key=lambda point: plan.cost(family, point).flops_per_step)[len(points) // 2]
+
+
+def peak(dtype: torch.dtype) -> Callable[[], Any]:
+    left, right = torch.randn(2, 1024, 1024, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    out = torch.empty_like(left)
+    return lambda: torch.mm(left, right, out=out)
+
+
+def spread(values: list[float], digits: str) -> str:
+    return f"{statistics.median(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
+
+
+def families(rounds: int) -> list[str]:
+    lines = ["", "## Packed against one at a time", "",
+             "Trainings stepped a second, a pack over a loop without a pack.", "",
+             "| family | grid point | pack | times |", "|---|---|---|---|"]  # fmt: skip
+    for family in trainables.names():
+        point = typical(family)
+        cells = pack_of(family, point)
+        alone, packed = stepping(family, cells[:1]), stepping(family, cells)
+        ratios = [len(cells) * rate(packed) / rate(alone) for _ in range(rounds)]
+        shape = ", ".join(f"{name} {getattr(point, name)}" for name in trainables.load(family).SHAPE)
+        lines.append(f"| {family} | {shape} | {len(cells)} | {spread(ratios, '.1f')} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def shares(rounds: int) -> list[str]:
+    lines = ["", "## Share of the matrix-product peak", "",
+             "`two_layer_relu`, float64: operations of the step's matrix products a second over those of a product of",
+             "1024 x 1024 matrices. Gram form up to n = 2 d (2 n^2 m operations), else plain (4 n m d).",
+             "", "| d | n | m | pack | form | share of the peak, % |", "|---|---|---|---|---|---|"]  # fmt: skip
+    best = peak(torch.float64)
+    for n, m, d in SHAPES:
+        cells = pack_of("two_layer_relu", trainables.load("two_layer_relu").Cell(n=n, m=m, d=d))
+        step, gram = stepping("two_layer_relu", cells), n <= 2 * d
+        flops = len(cells) * (2.0 * n * n * m if gram else 4.0 * n * m * d)
+        found = [100 * flops * rate(step) / (2 * 1024**3 * rate(best)) for _ in range(rounds)]
+        lines.append(f"| {d} | {n} | {m} | {len(cells)} | {'Gram' if gram else 'plain'} | {spread(found, '.0f')} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main(rounds: int = 5) -> None:
+    torch.set_num_threads(1)
+    head = ["# What a step costs", "", f"Written by `OMP_NUM_THREADS=1 python benchmarks/kernels.py {rounds}`: median",
+            f"(least to most) of {rounds} interleaved rounds, one core."]  # fmt: skip
+    text = "\n".join([*head, *families(rounds), *shares(rounds)])
+    Path(__file__).with_name("kernels.md").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""The table and the figure of ``speed.py``, from its speed.json."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import matplotlib.pyplot as plt
+
+BARS = {"Ray Tune, one config a trial": 1000, "Ray Tune, reused actors": 100, "serial loop": 25,
+        "joblib, 2 processes": 25, "Optuna, n_jobs = 2": 25}  # fmt: skip
+
+
+def spread(values: Sequence[float], digits: str = ",.0f") -> str:
+    """Median and range: "12 (11 to 14)"."""
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:{digits}} ({low:{digits}} to {high:{digits}})" if len(values) > 1 else f"{middle:{digits}}"
+
+
+def write(folder: Path) -> None:
+    told = json.loads((folder / "speed.json").read_text())
+    rounds = told["rounds"]
+    ours = [one["widthlaw"] for one in rounds]
+    lines = [*head(told, ours), *table(rounds, ours)]
+    (folder / "speed.md").write_text("\n".join(lines) + "\n")
+    draw(rounds, ours, folder)
+    print("\n".join(lines))
+
+
+def head(told: dict[str, Any], ours: list[dict[str, Any]]) -> list[str]:
+    outside = [1 - one["training_seconds"] / (2 * one["seconds"]) for one in ours]
+    axes = ", ".join(f"{name} {text}" for name, text in told["axes"].items())
+    return [
+        "# Speed: the same cells through every way one would train them today",
+        "",
+        f"{ours[0]['cells']:,} trainings of `two_layer_relu` ({axes}; {told['seeds']} seeds), half of which never fit,",
+        f"on 2 cores, {len(ours)} interleaved rounds: median (least to most). Written by `python benchmarks/speed.py`.",
+        "",
+        f"widthlaw from the command to the report: {spread([one['seconds'] for one in ours])} s,"
+        f" {spread([one['cpu_seconds'] for one in ours])} CPU s, at most"
+        f" {max(one['peak_bytes'] for one in ours) / 2**30:.1f} GiB;"
+        f" {spread([100 * share for share in outside])}% of the two cores' time is not spent training.",
+        "",
+        "A peer trains a sample of these cells, every k-th by cost, in each round; its imports and Ray's start are not",
+        "counted. *times*: its seconds per training over widthlaw's, everything included.",
+        "",
+    ]
+
+
+def table(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
+    columns = ("", "trainings an hour", "times", "wanted", "CPU s a training", "peak GiB", "same outcome")
+    lines = [f"| {' | '.join(columns)} |", "|---|---|---|---|---|---|---|"]
+    rate = [3600 * one["cells"] / one["seconds"] for one in ours]
+    cpu = [one["cpu_seconds"] / one["cells"] for one in ours]
+    peak = max(one["peak_bytes"] for one in ours) / 2**30
+    lines.append(f"| widthlaw | {spread(rate)} | | | {spread(cpu, ',.3f')} | {peak:.1f} | |")
+    for name in [name for name in rounds[0] if name != "widthlaw"]:
+        peers = [one[name] for one in rounds]
+        ratios = [peer["whole"] / our["seconds"] for peer, our in zip(peers, ours, strict=True)]
+        rate = [3600 * peer["cells"] / peer["training"] for peer in peers]
+        cpu = [peer["cpu_seconds"] / peer["cells"] for peer in peers]
+        peak = max(peer["peak_bytes"] for peer in peers) / 2**30
+        same = sum(peer["same"] * peer["cells"] for peer in peers) / sum(peer["cells"] for peer in peers)
+        lines.append(
+            f"| {name} | {spread(rate)} | {spread(ratios)} | {BARS.get(name, '')} | {spread(cpu, ',.2f')} | {peak:.1f}"
+            f" | {same:.1%} |"
+        )
+    return lines
+
+
+def draw(rounds: list[dict[str, Any]], ours: list[dict[str, Any]], folder: Path) -> None:
+    """Trainings an hour, one bar each, on a logarithmic axis; the range over the rounds as a whisker."""
+    rates = {name: [3600 * one[name]["cells"] / one[name]["training"] for one in rounds]
+             for name in rounds[0] if name != "widthlaw"}  # fmt: skip
+    rates["widthlaw, everything included"] = [3600 * one["cells"] / one["seconds"] for one in ours]
+    order = sorted(rates, key=lambda name: statistics.median(rates[name]))
+    figure, axes = plt.subplots(figsize=(6.4, 2.9), layout="constrained")
+    for i, name in enumerate(order):
+        middle = statistics.median(rates[name])
+        axes.barh(i, middle, color="#D55E00" if "widthlaw" in name else "#0072B2", height=0.65)
+        axes.plot([min(rates[name]), max(rates[name])], [i, i], color="black", linewidth=1.2)
+        axes.annotate(f" {middle:,.0f}", (max(rates[name]), i), va="center", fontsize=8)
+    axes.set_yticks(range(len(order)), order, fontsize=8)
+    axes.set_xscale("log")
+    axes.set_xlim(right=axes.get_xlim()[1] * 4)
+    axes.set_xlabel("trainings an hour on two cores (range over rounds)")
+    axes.spines[["top", "right"]].set_visible(False)
+    for suffix in ("pdf", "png"):
+        figure.savefig(folder / f"speed.{suffix}", dpi=200)
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parent)
