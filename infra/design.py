@@ -1,8 +1,9 @@
 """Sequential design for the exponent of m*(n): the core for any scheduler, and a sampler for Optuna.
 
     cells = propose(data, pending, space, 64)     # the next batch of trainings: (over, critical, trainings)
+    estimate(data, space)                         # the exponent so far, with its 95% interval
     standard_error(data, space)                   # of the exponent; infinite while unknown
-    finished(data, space, target=0.02)            # True once the report's own interval is as narrow as asked
+    ended(data, space, target=0.02)               # why the search is over; "" while it goes on
 
     study = optuna.create_study(sampler=ThresholdSampler(critical="m", over="n"))      # see docs/optuna_example.py
 
@@ -27,7 +28,7 @@ from analysis.thresholds import fit_threshold
 from infra.proposals import belief, best_batch
 from infra.space import Cell, Space, bisections, crossed, first_batch, flops, oriented, parted, probes
 
-__all__ = ["Cell", "Space", "ThresholdSampler", "finished", "flops", "propose", "standard_error"]
+__all__ = ["Cell", "Space", "ThresholdSampler", "ended", "estimate", "finished", "flops", "propose", "standard_error"]
 
 LEAST, MOST = 400, 5000  # trainings before which a standard error is too optimistic, and at which to give up
 SMALLEST = 16  # trainings a batch may always have
@@ -48,32 +49,52 @@ def propose(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> li
     return best_batch(belief(data, space), pending, space, min(size, max(SMALLEST, data.trainings // 4)))
 
 
-def standard_error(data: Tally, space: Space) -> float:
-    """Standard error of the exponent by the design's model: a few milliseconds. Infinite while unknown: fewer than
-    two n at which trainings have both succeeded and failed. Where a width parts failures from successes at every n
-    the model has nothing to measure a slope by: then by the default law, from the brackets."""
+def estimate(data: Tally, space: Space) -> tuple[float, float, float]:
+    """The exponent by the design's model and its 95% interval: a few milliseconds. Not a number and infinite while
+    unknown: fewer than two n at which trainings have both succeeded and failed. Where a width parts failures from
+    successes at every n the model has nothing to measure a slope by: then by the default law, from the brackets."""
     if crossed(data) < 2:
-        return float("inf")
+        return float("nan"), float("-inf"), float("inf")
     if parted(oriented(data, space)).all():
-        return _law_error(data, space)
+        law = fit_threshold(oriented(data, space), space.level)
+        return law.exponent, *law.interval
     low, high = belief(data, space).posterior.interval(np.array([0.0, 1.0]))
+    return (low + high) / 2, low, high
+
+
+def standard_error(data: Tally, space: Space) -> float:
+    """Standard error of the exponent by ``estimate``; infinite while unknown."""
+    _, low, high = estimate(data, space)
     return (high - low) / 3.92
 
 
 def finished(data: Tally, space: Space, target: float = 0.02, *, least: int = LEAST, most: int = MOST) -> bool:
-    """Is the exponent known to the standard error ``target``? By the interval of the default law, over 3.92.
+    """Is the search over, for whatever reason (see ``ended``)?"""
+    return bool(ended(data, space, target, least=least, most=most))
 
-    Never below ``least`` trainings; always from ``most`` on, failed ones included, so that a search without an answer
-    ends; and from ``least`` on where there is no more to learn: one n only and hence no exponent, or a step between
-    neighbouring whole numbers at every n.
+
+def ended(data: Tally, space: Space, target: float = 0.02, *, least: int = LEAST, most: int = MOST) -> str:
+    """Why the search is over, by what is recorded alone; "" while it goes on.
+
+    The goal is a standard error of ``target``, by the interval of the default law over 3.92, with trainings that fit
+    and such that do not at every n, as far as the limits allow. Never below ``least`` trainings; always from ``most``
+    on, failed ones included; and from ``least`` on where there is no more to learn: one n and hence no exponent, or a
+    step between neighbouring whole numbers at every n.
     """
     if data.trainings + data.dropped >= most:
-        return True
+        return f"{most:,} trainings, the most that a search takes"
     if data.trainings < least:
-        return False
-    if len(np.union1d(data.over, space.over)) == 1 or (space.whole and parted(oriented(data, space), 1.0).all()):
-        return True
-    return standard_error(data, space) <= target and _law_error(data, space) <= target  # the cheap one first
+        return ""
+    if len(np.union1d(data.over, space.over)) == 1:
+        return "one value of the axis only: no exponent"
+    if space.whole and parted(oriented(data, space), 1.0).all():
+        return "success begins at one whole number at each value: nothing more to learn"
+    if probes(data, [], space, 1):
+        return ""
+    error = standard_error(data, space)  # the cheap one first
+    if error <= target and _law_error(data, space) <= target:
+        return f"the exponent is known to {target:g}, as asked"
+    return ""
 
 
 def _law_error(data: Tally, space: Space) -> float:

@@ -2,32 +2,29 @@
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import math
 import os
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import trainables
 from analysis import report
-from infra import environment, estimate, families, options, plan, records, schema, storage, tracking
+from infra import environment, estimate, options, plan, records, schema, storage, tracking, tuning
 from infra.adaptive import Chooser, Limits
 from infra.environment import EngineError, Trained
 from infra.options import Request
 from infra.pack import LETTERS
 from infra.plan import PlanError
 from infra.progress import Count, Progress, axes_of
+from infra.recipe import found_before, manifest
 from infra.storage import ResultsError
 from infra.sweep import Sweep
 from infra.tracking import TrackingError
-from infra.tuning import protocol
 
 Ending = Callable[[Request, dict[str, Any], Trained, str], int]
 
@@ -57,17 +54,22 @@ def run(request: Request, end: Ending) -> int:
             raise PlanError(f"--data-dir {request.options.data_dir}: no such folder")
         os.environ["WIDTHLAW_DATA"] = str(Path(request.options.data_dir).resolve())
     plan.check(family, cells)
-    records.read_plans(out)  # a damaged one is named before anything is trained
+    recipe = manifest(request)
+    recipe |= found_before(records.read_plans(out), recipe["plan_id"])
     known, foreign = records.recorded(out, (family, plan.row_schema(family)), to_the_end=to_the_end(request))
     missing = plan.unrecorded(family, cells, known)
     for file in foreign:
         say(f"not rows: {file.path}: {file.why}" + ("" if request.options.dry_run else "; set aside, the rest is used"))
     if request.options.dry_run:
-        print(choosing(request).outlook() if adaptive else estimate.dry_run(family, cells, missing))
+        if adaptive:
+            print(choosing(request, recipe).forecast())
+            return 0
+        trials = tuning_trials(request, cells)
+        print(estimate.dry_run(family, [*cells, *trials], missing + plan.unrecorded(family, trials, known)))
         return 0
     address = environment.prepare(request.options.address)
     environment.reachable(address)
-    uri, recipe = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out)), manifest(request)
+    uri = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out))
     with exclusive(out):
         tracking.check(uri)
         records.write_plan(out, recipe)
@@ -75,7 +77,8 @@ def run(request: Request, end: Ending) -> int:
         if adaptive:
             return end(request, recipe, search(request, recipe, uri, address), uri)
         if tuned:
-            return end(request, recipe, tune(request, recipe, cells, uri, address), uri)
+            trained = tune(request, recipe, cells, uri, address)
+            return end(request, recipe, trained, uri) if "points" in recipe else untuned(request, trained)
         say(f"{len(cells)} trainings asked for, {len(cells) - len(missing)} recorded in {out}, {len(missing)} to train")
         trained = train(request, missing, recipe, uri, address) if missing else Trained()
         return end(request, recipe, trained, uri)
@@ -109,9 +112,9 @@ def to_the_end(request: Request) -> bool:
     return request.options.to_the_end or not request.sweep.critical
 
 
-def choosing(request: Request) -> Chooser:
+def choosing(request: Request, recipe: dict[str, Any]) -> Chooser:
     """What chooses the trainings of an adaptive sweep, from what is recorded. PlanError without a threshold to seek."""
-    options, recipe = request.options, manifest(request)
+    options = request.options
     if not recipe["critical"]:
         raise PlanError(f"--adaptive: {request.sweep.name} seeks no threshold; leave it out")
     limits = Limits(
@@ -125,43 +128,60 @@ def choosing(request: Request) -> Chooser:
 
 def search(request: Request, recipe: dict[str, Any], uri: str, address: str | None) -> Trained:
     """Train what the chooser asks for on Ray while MLflow follows; the rows are on disk afterwards."""
-    out, chooser = request.options.out, choosing(request)
+    out, chooser = request.options.out, choosing(request, recipe)
     known = sum(setting.tally().trainings for setting in chooser.settings)
     say(
         f"{known} trainings recorded in {out}; more until the exponent's standard error is {chooser.limits.target_se:g}"
     )
     if chooser.finished():
+        recipe["search"] = chooser.summary()
+        records.write_plan(out, recipe)
         return Trained()
     from infra import engine  # imports Ray, which reads its environment then
 
     with engine.connected(address):
         progress = Progress(chooser.packs, recorded_counts(out, recipe), recipe, chooser.outlook)
         with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
-            return engine.search(chooser, setup_of(request, address), progress)
+            trained = engine.search(chooser, setup_of(request, address), progress)
+    recipe["search"] = chooser.summary()
+    records.write_plan(out, recipe)
+    return trained
 
 
 def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: str, address: str | None) -> Trained:
     """Find the best value of the tuned axis at each grid point of ``cells``, then train each point with its own. The
     plan names the points once they are known."""
-    from infra import engine, tuning  # Ray reads its environment when it is imported
+    from infra import engine  # imports Ray, which reads its environment then
 
-    family, out, axis = request.family, request.options.out, recipe["tuned"]["axis"]
-    points = list(dict.fromkeys(replace(cell, seed=0) for cell in cells))
-    search = tuning.Tuning(family, recipe["tuned"], points, records.read_rows(out, family)[0])
+    family, out = request.family, request.options.out
+    search = tuning.Tuning(family, recipe["tuned"], cells, records.read_rows(out, family)[0])
     with engine.connected(address):
         progress = Progress(search.packs, Counter(), recipe | {"critical": None}, search.outlook)
         trained = engine.search(search, setup_of(request, address), progress)
+        say(search.outlook())
         if trained.interrupted or trained.lost:
             return trained
-        best = [search.best(point) for point in search.points]
-        say(search.outlook())
-        recipe["points"] = [schema.point_id(family, recipe["numerics"], asdict(cell)) for cell in best]
+        asked = search.at_best(cells)
+        points = dict.fromkeys(replace(cell, seed=0) for cell in asked)
+        recipe["points"] = [schema.point_id(family, recipe["numerics"], asdict(cell)) for cell in points]
+        recipe["tuned"] |= search.spent(records.read_rows(out, family)[0])
         records.write_plan(out, recipe)
-        value = {replace(cell, **{axis: 0.0}): getattr(cell, axis) for cell in best}
-        asked = [replace(cell, **{axis: value[replace(cell, **{axis: 0.0}, seed=0)]}) for cell in cells]
         missing = plan.unrecorded(family, asked, records.recorded(out, to_the_end=to_the_end(request))[0])
         say(f"{len(asked)} trainings asked for, {len(asked) - len(missing)} recorded in {out}, {len(missing)} to train")
         return train(request, missing, recipe, uri, address) if missing else trained
+
+
+def untuned(request: Request, trained: Trained) -> int:
+    """The end of a run that has not come to its law: the exit code, after one line."""
+    why = f"{trained.lost} packs were not recorded: {trained.error}" if trained.lost else "interrupted while tuning"
+    say(f"{request.sweep.name}: {why}; what is recorded stays, go on with: {request.command}")
+    return 130 if trained.interrupted else 2
+
+
+def tuning_trials(request: Request, cells: Sequence[Any]) -> list[Any]:
+    """Trainings as the tuning will take them, for what they cost; none where nothing is tuned."""
+    name = request.options.tune
+    return tuning.trials(tuning.protocol(name, *request.axes[name]), cells) if name else []
 
 
 def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: str) -> int:
@@ -193,48 +213,6 @@ def catalogued(request: Request, recipe: dict[str, Any], summary: report.Summary
     except TrackingError as error:
         return f"MLflow     not up to date ({error}); later: {program()} sync {out} --tracking-uri URI"
     return f"MLflow     {program()} ui {out}" + (f" --tracking-uri {tracking.redacted(given)}" if given else "")
-
-
-def manifest(request: Request) -> dict[str, Any]:
-    """What ``plans/<plan_id>.json`` holds. The id is the content address of what is asked for, not of where or when:
-    the same request is the same plan, resumed."""
-    module = trainables.load(request.family)
-    content = {
-        "sweep": request.sweep.name,
-        "family": request.family,
-        "numerics": module.VERSION,
-        "axes": {name: sorted(values) for name, values in request.axes.items()},
-        "seeds": request.options.seeds,
-        "level": request.options.level,
-    }
-    if request.options.adaptive:  # whose widths and seeds are chosen on the way: one search, whatever it began with
-        content |= {
-            "axes": {k: v for k, v in content["axes"].items() if k != request.sweep.critical},
-            "seeds": "chosen",
-        }
-    axes = {name: sorted(values) for name, values in request.axes.items() if name != request.options.tune}
-    if request.options.tune:
-        knob = protocol(request.options.tune, *request.axes[request.options.tune])
-        content |= {"axes": axes, "tuned": knob}
-    return content | {
-        "plan_id": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20],
-        "claim": request.sweep.claim,
-        "axes": axes,
-        "seeds": request.options.seeds,
-        "adaptive": request.options.adaptive,
-        "critical": request.sweep.critical,
-        "falling": request.sweep.falling,
-        "over": request.sweep.over,
-        "by": request.sweep.by,
-        "metrics": (*request.sweep.metrics, *filter(None, [request.options.tune])),
-        "curves": request.sweep.curves,
-        "paper": families.head(module),
-        "claims": module.CLAIMS,
-        "criterion": module.CRITERION,
-        "meanings": {field.name: field.metadata["meaning"] for field in fields(module.Cell)},
-        "command": request.command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def recorded_counts(out: str, recipe: dict[str, Any]) -> Counter[Count]:

@@ -106,7 +106,7 @@ class Progress:
             f"fit {outcomes['f']}  unfit {outcomes['u']}  diverged {outcomes['d']}  "
             f"stalled {outcomes['s']}  failed {outcomes['x']}"
         )
-        law = exponent(counts, self.plan) if self.plan["critical"] else ""
+        law = exponent(counts, self.plan) if self.plan["critical"] and not self.outlook else ""
         shown = [line, *rates(counts, self.axes[0]), law] if self.live else [line, law]
         return Text(("\n" if self.live else " | ").join(part for part in shown if part))
 

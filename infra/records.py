@@ -21,6 +21,7 @@ from infra.schema import HEAD, OUTCOME, PROVENANCE, SCHEMA_VERSION, VERSION_KEY
 from infra.storage import UNREADABLE, Foreign, ResultsError, first_line, list_folder, locate, write_bytes
 
 DUPLICATES_KEY = b"widthlaw.duplicates"
+TUNING_SEED = 1_000_000  # seeds from here on are those of trainings that tune a knob: no law uses them
 RANKS = {"failed": 0, "stalled": 1}  # of a cell's rows the one of the highest rank counts; 2 for the others
 NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
 
@@ -198,7 +199,7 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
         return table.slice(0, 0)
     adaptive = plan.get("adaptive", False)
     inside = pc.equal(table["numerics"], plan["numerics"])
-    inside = inside if adaptive else pc.and_(inside, pc.less(table["seed"], plan["seeds"]))
+    inside = pc.and_(inside, pc.less(table["seed"], TUNING_SEED if adaptive else plan["seeds"]))
     for name, values in plan["axes"].items():
         if adaptive and name == plan["critical"]:
             continue

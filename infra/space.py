@@ -13,6 +13,7 @@ from analysis.outcomes import Array, Tally
 from analysis.separation import brackets
 
 COARSE, REPEATS = 3, 2  # widths per n of the first pass, and trainings of each
+MANY = 10  # trainings at an n that end alike before the range is left for the sake of it
 NEAR = 2.0  # octaves beyond all tested widths up to which the range extends at a time
 SETTLED, SURE = 200, 20  # trainings in all, and at a bracket's ends, by which a step is taken to be one
 NARROW = 0.01  # in log m: a bracket not worth halving
@@ -113,15 +114,14 @@ def parted(data: Tally, gap: float = np.inf) -> npt.NDArray[np.bool_]:
 
 
 def probes(data: Tally, pending: Sequence[Cell], space: Space, size: int) -> list[Cell]:
-    """While the model has fewer than two transitions to go by: at every n with but one outcome, a width NEAR octaves
-    beyond all that were tried, as far as the limits allow."""
-    if crossed(data) >= min(2, len(space.over)):
-        return []
+    """Where all trainings at an n have ended alike: a width NEAR octaves beyond all that were tried, as far as the
+    limits allow. At once while the model has fewer than two transitions to go by, else after MANY trainings there."""
+    least = 1 if crossed(data) < min(2, len(space.over)) else MANY
     data, cells, asked = oriented(data, space), [], {cell[:2] for cell in pending}
     for n in space.over:
         at = data.over == n
         won, tried, m = data.successes[at].sum(), data.trials[at].sum(), data.critical[at]
-        if tried and won in (0, tried):
+        if tried >= least and won in (0, tried):
             beyond = m.min() / 2**NEAR if won else m.max() * 2**NEAR
             width = float(space.widths(np.log([beyond]), *space.limits)[0])
             if width not in m and (n, width) not in asked:

@@ -1,11 +1,11 @@
 """Adaptive sweeps: planted outcomes lead to the planted law, seeds are fresh, and it goes on from what is recorded."""
 
-import math
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,18 @@ import pyarrow as pa
 import pytest
 
 from analysis.thresholds import fit_threshold
-from infra import driver, options, plan, records
+from infra import adaptive, design, options, plan, records
 from infra.adaptive import Chooser, Limits
 from infra.launch import Sweep, main
+from infra.recipe import manifest
 
 GRID = {"random_features": {"n": "16,24,32,48,64,96,128,192", "m": "24,96", "d": "3"}}
 SWEEP = Sweep(name="width_vs_n", claim="How wide?", critical="m", over="n", axes=GRID)
+NETS = replace(SWEEP, axes={"ntk_resnet": {"n": "4,24", "m": "1,23"}})
 
 
 def recipe(*arguments):
-    return driver.manifest(options.parse(SWEEP, ["--adaptive", *arguments]))
+    return manifest(options.parse(SWEEP, ["--adaptive", *arguments]))
 
 
 def chance(cell):
@@ -37,7 +39,7 @@ def outcome(cell):
 
 def row(cell, letter):
     names = {"f": "fit", "u": "unfit", "x": "failed"}
-    return {**{k: getattr(cell, k) for k in recipe()["axes"]}, "seed": cell.seed, "outcome": names[letter]}
+    return {**{k: getattr(cell, k) for k in recipe()["axes"]}, "seed": cell.seed, "outcome": names[letter], "steps": 1}
 
 
 def trained(chooser, rounds=10**6):
@@ -93,10 +95,16 @@ def test_what_is_recorded_is_where_it_goes_on(search):
 
 
 def test_it_ends_where_more_trainings_no_longer_help():
-    """Two n less than are needed to tell a law from scatter: the interval stays wide, whatever is trained."""
+    """Too few n to tell a law from scatter: the interval stays wide, whatever is trained. Run again, it trains nothing:
+    the plan records how the standard error went."""
     few = Chooser("random_features", recipe("--n", "16,32,64,128"), pa.table({}), Limits(0.02))
-    assert len(trained(few)) < 4_000
-    assert "take more values of n" in few.settings[0].done and "take more" in few.outlook()
+    cells = trained(few)
+    assert 2 * design.LEAST <= len(cells) < 4_000
+    assert "no longer lower" in few.settings[0].done and "no longer lower" in few.summary()["ended"][0]
+    rows = pa.Table.from_pylist([row(cell, outcome(cell)) for cell in cells])
+    left = {"search": few.summary()}
+    again = Chooser("random_features", recipe("--n", "16,32,64,128") | left, rows, Limits(0.02))
+    assert trained(again) == [] and again.settings[0].done == few.settings[0].done
 
 
 def test_failed_trainings_say_nothing_and_are_not_asked_for_again(search):
@@ -113,11 +121,40 @@ def test_it_ends_with_the_trainings_the_minutes_and_the_flops():
     assert len(trained(spent)) <= 48 and spent.finished()
 
 
+def test_what_is_recorded_counts_towards_the_limits():
+    first = trained(chooser(trainings=50))
+    again = chooser([row(cell, outcome(cell)) for cell in first], trainings=70)
+    assert len(trained(again)) == 20
+    one = plan.cost("random_features", first[0])
+    assert chooser([row(first[0], "f")]).spent == one.flops_per_step  # its one step
+    assert trained(chooser([row(cell, outcome(cell)) for cell in first], flops=1.0)) == []
+
+
+def test_an_n_at_which_every_training_fits_gets_narrower_ones(search):
+    """At m = 24 and more all of n = 4 fit, while the other n have a law already."""
+    _, cells = search
+    rows = [row(cell, outcome(cell)) for cell in cells]
+    found = Chooser("random_features", recipe("--n", "4,16,24,32,48,64,96,128,192"), pa.table({}), Limits(0.05))
+    found.read(pa.Table.from_pylist(rows + [row(replace(cells[0], n=4, m=24, seed=i), "f") for i in range(12)]))
+    asked = [cell for cell in trained(found, rounds=1) if cell.n == 4]
+    assert asked and all(cell.m == 6 for cell in asked)  # two octaves below
+
+
 def test_where_it_may_go_is_limited_by_memory_and_flops():
-    space = chooser().settings[0].space
-    low, high = space.limits
-    assert low == 1.0 and 96 < high < math.inf
-    assert float(space.cost(np.array([128.0]), np.array([high]))[0]) <= 1e14
+    """A kernel of a wide residual network holds m^2 numbers: what its narrow ones cost says little of it."""
+    words = ["--family", "ntk_resnet", "--n", "4,24", "--m", "1,23", "--adaptive"]
+    wide = Chooser("ntk_resnet", manifest(options.parse(NETS, words)), pa.table({}), Limits(0.02))
+    widest = 0
+    for _ in range(8):  # no training ever fits: the range is left, an octave or two at a time
+        for number in wide.next_packs("cpu", 2):
+            pack = wide.packs[number]
+            cells = plan.from_columns(pack.family, pack.columns, pack.size)
+            widest = max(widest, *(cell.m for cell in cells))
+            wide.told(number, [("u", 1, 1.0)] * pack.size)
+    assert widest > 1000
+    cost = plan.cost("ntk_resnet", wide.cell(wide.settings[0], 24, widest, 0))
+    assert cost.bytes <= adaptive.LARGEST_BYTES and cost.flops_per_step * cost.steps <= adaptive.LARGEST_FLOPS
+    assert wide.settings[0].space.limits[1] == widest
 
 
 def test_wrong_requests_are_one_line(capsys, tmp_path):

@@ -12,7 +12,10 @@ CELLS = seeds(two_layer_relu.Cell(m=16, n=24, d=8), 5)
 
 def config(out):
     job = {"family": "two_layer_relu", "columns": plan.to_columns(CELLS), "size": len(CELLS), "out": str(out)}
-    return {"job": job | {"pack": 0, "device": "cpu", "code": provenance.code(), "commit": "", "data_dir": ""}}
+    return {
+        "job": job
+        | {"pack": 0, "device": "cpu", "code": provenance.code(), "commit": "", "data_dir": "", "to_the_end": False}
+    }
 
 
 def test_goes_on_from_the_checkpoint(tmp_path, monkeypatch):

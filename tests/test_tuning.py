@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 import trainables
-from infra import driver, options, records, tuning
+from infra import options, pack, plan, records, tuning
 from infra.launch import Sweep, main
+from infra.recipe import manifest
 
 GRID = {"two_layer_relu": {"n": "8,16", "m": "8,64", "d": "8", "step_size": "0.0625,16"}}
 SWEEP = Sweep(name="width_vs_n", claim="How wide?", critical="m", over="n", axes=GRID)
@@ -66,16 +68,16 @@ def search():
 
 
 def test_the_best_stable_step_size_is_found_at_each_grid_point(search):
-    """Of 200 simulated grid points 95% came to 0.64 of the edge or nearer, half to 0.89, and all to 0.44."""
+    """Of 200 simulated grid points 95% came to 0.57 of the edge or nearer, half to 0.79, and all to 0.44."""
     found, cells = search
     ratios = [found.best(point).step_size / edge(point.cell) for point in found.points]
-    assert all(0.4 < ratio <= 1 for ratio in ratios) and np.median(ratios) > 0.75, ratios
+    assert all(0.4 < ratio <= 1 for ratio in ratios) and np.median(ratios) > 0.65, ratios
     assert len(cells) <= len(CELLS) * tuning.VALUES * tuning.SEEDS
 
 
 def test_tuning_uses_seeds_that_no_law_uses_and_no_training_twice(search):
     _, cells = search
-    assert min(cell.seed for cell in cells) == tuning.FIRST_SEED
+    assert min(cell.seed for cell in cells) == records.TUNING_SEED
     assert len(set(cells)) == len(cells)
 
 
@@ -85,6 +87,19 @@ def test_what_is_recorded_is_where_it_goes_on(search):
     again = start([row(cell, planted(cell)) for cell in first])
     assert set(tuned(again)) == set(cells) - set(first)
     assert [again.best(point) for point in again.points] == [found.best(point) for point in found.points]
+
+
+def test_an_adaptive_law_and_a_law_at_given_step_sizes_leave_tuning_out(tmp_path):
+    cells = [replace(CELLS[0], step_size=1.0, seed=seed) for seed in (0, records.TUNING_SEED)]
+    run = pack.start("two_layer_relu", cells)
+    while not pack.finished(run):
+        pack.advance(run)
+    records.write_shard(str(tmp_path), pack.rows(run), plan.row_schema("two_layer_relu"))
+    words = ["--n", "16", "--m", str(CELLS[0].m), "--d", "16", "--step_size", "1"]
+    for more in ([], ["--adaptive"]):
+        recipe = manifest(options.parse(SWEEP, [*words, *more]))
+        assert records.plan_rows(str(tmp_path), recipe)["seed"].to_pylist() == [0]
+    assert set(tuning.recorded("two_layer_relu", records.read_rows(str(tmp_path))[0])) == {cells[1]}
 
 
 def test_one_more_that_fits_counts_more_than_any_speed():
@@ -102,10 +117,10 @@ def test_failed_trainings_leave_the_middle_of_the_range():
 
 
 def test_a_tuned_axis_is_no_axis_of_the_plan():
-    recipe = driver.manifest(options.parse(SWEEP, ["--tune", "step_size"]))
+    recipe = manifest(options.parse(SWEEP, ["--tune", "step_size"]))
     assert "step_size" not in recipe["axes"] and "step_size" in recipe["metrics"]
     assert recipe["tuned"] == KNOB
-    assert recipe["plan_id"] != driver.manifest(options.parse(SWEEP, []))["plan_id"]
+    assert recipe["plan_id"] != manifest(options.parse(SWEEP, []))["plan_id"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +157,7 @@ def test_a_sweep_trains_every_grid_point_at_its_best_step_size(tmp_path):
     law = records.plan_rows(str(tmp_path), plan).to_pandas()
     assert len(law) == 16 and set(law.seed) == {0, 1, 2, 3}
     assert (law.groupby(["n", "m"]).step_size.nunique() == 1).all()
-    tries = rows.to_pandas().query(f"seed >= {tuning.FIRST_SEED}")
+    tries = rows.to_pandas().query(f"seed >= {records.TUNING_SEED}")
     for point, part in tries.groupby(["n", "m"]):
         by_value = {v: tuning.score(outcomes(one)) for v, one in part.groupby("step_size")}
         assert by_value[law.set_index(["n", "m"]).step_size.loc[point].iloc[0]] == min(by_value.values())
