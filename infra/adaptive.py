@@ -209,7 +209,7 @@ class Chooser:
     def far(self, setting: Setting) -> str:
         """The exponent of a setting so far, what is to come, which values of over are under way."""
         known, goal = setting.tally(), self.limits.target_se
-        exponent, low, high = design.estimate(known, setting.space)
+        exponent, low, high = design.reported(known, setting.space)
         law = f"{self.critical}* ~ {self.over}^{exponent:.2f} [{low:.2f}, {high:.2f}], " if exponent == exponent else ""
         if setting.done:
             return law + setting.done

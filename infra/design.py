@@ -28,7 +28,18 @@ from analysis.thresholds import fit_threshold
 from infra.proposals import belief, best_batch
 from infra.space import Cell, Space, bisections, crossed, first_batch, flops, oriented, parted, probes
 
-__all__ = ["Cell", "Space", "ThresholdSampler", "ended", "estimate", "finished", "flops", "propose", "standard_error"]
+__all__ = [
+    "Cell",
+    "Space",
+    "ThresholdSampler",
+    "ended",
+    "estimate",
+    "finished",
+    "flops",
+    "propose",
+    "reported",
+    "standard_error",
+]
 
 LEAST, MOST = 400, 5000  # trainings before which a standard error is too optimistic, and at which to give up
 SMALLEST = 16  # trainings a batch may always have
@@ -56,8 +67,7 @@ def estimate(data: Tally, space: Space) -> tuple[float, float, float]:
     if crossed(data) < 2:
         return float("nan"), float("-inf"), float("inf")
     if parted(oriented(data, space)).all():
-        law = fit_threshold(oriented(data, space), space.level)
-        return law.exponent, *law.interval
+        return reported(data, space)
     low, high = belief(data, space).posterior.interval(np.array([0.0, 1.0]))
     return (low + high) / 2, low, high
 
@@ -97,8 +107,17 @@ def ended(data: Tally, space: Space, target: float = 0.02, *, least: int = LEAST
     return ""
 
 
+def reported(data: Tally, space: Space) -> tuple[float, float, float]:
+    """The exponent as a report states it and its 95% interval: the default law, a tenth of a second. Not a number and
+    infinite while unknown."""
+    if crossed(data) < 2:
+        return float("nan"), float("-inf"), float("inf")
+    law = fit_threshold(oriented(data, space), space.chance)
+    return law.exponent, *law.interval
+
+
 def _law_error(data: Tally, space: Space) -> float:
-    low, high = fit_threshold(oriented(data, space), space.level).interval
+    _, low, high = reported(data, space)
     return (high - low) / 3.92
 
 

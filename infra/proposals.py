@@ -69,7 +69,7 @@ def belief(data: Tally, space: Space) -> Belief:
     filled = Tally(every[order], critical, successes, trials)
     r = law.shape[1]
     found = hierarchical(
-        filled, np.searchsorted(over, filled.over), law, z, np.append(middle[:r], SLOPE[0]), level=space.level,
+        filled, np.searchsorted(over, filled.over), law, z, np.append(middle[:r], SLOPE[0]), level=space.chance,
         scatters=FEW_SCATTERS, prior=(middle[:r], spread[:r] ** -2),
     )  # fmt: skip
     return Belief(found, over, law, z, data)
@@ -99,7 +99,7 @@ def candidates(known: Belief, space: Space, parameters: Array, tau: float) -> tu
 def directions(known: Belief, space: Space, over: Index, critical: Array, parameters: Array, tau: float) -> Array:
     """Square root of the information of one training: vectors v (D, q, C), its information being v v'."""
     none = np.zeros_like(critical)
-    level = float(np.log(space.level / (1 - space.level)))
+    level = float(np.log(space.chance / (1 - space.chance)))
     model = Model(np.log(critical), none, none, over, known.law, known.sharpness, level, np.zeros(known.law.shape[1]))
     chance, jacobian = derivatives(model, parameters, np.full(len(parameters), tau))
     return np.asarray(jacobian / np.sqrt(chance * (1 - chance))[:, None])

@@ -59,6 +59,11 @@ class Space:
         if not 0 < self.level < 1:
             raise ValueError(f"level must lie in (0, 1), got {self.level:g}")
 
+    @property
+    def chance(self) -> float:
+        """P(what rises along the critical axis) at m*: success, or failure where success is falling."""
+        return 1 - self.level if self.falling else self.level
+
     def widths(self, logs: Array, low: float, high: float) -> Array:
         """The widths exp(``logs``) within [low, high], rounded where whole, each once, increasing."""
         m = np.exp(logs)
