@@ -5,7 +5,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, get_type_hints
 
@@ -14,6 +14,10 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 import trainables
 from infra.plan import PlanError, number, parse_axis
 from infra.sweep import Sweep
+
+TEXTS = {"seeds": int, "trainings": int, "target_se": float}  # options that may be left out, and what they hold
+TARGET = 0.02  # standard error of the exponent
+LIMITS = ("target_se", "trainings", "minutes", "flops")  # of an adaptive search
 
 
 @Parameter(name="*")
@@ -34,7 +38,7 @@ class Options:
         bool,
         Parameter(help="Choose the next trainings by what is known; the critical axis is a first range.", negative=""),
     ] = False
-    target_se: Annotated[float, Parameter(help="--adaptive ends at this standard error of the exponent.")] = 0.02
+    target_se: Annotated[float, Parameter(help="--adaptive ends at this standard error of the exponent.")] = TARGET
     trainings: Annotated[int | None, Parameter(help="--adaptive ends after so many trainings. [trainings]")] = None
     minutes: Annotated[float | None, Parameter(help="--adaptive ends after so long. [min]")] = None
     flops: Annotated[float | None, Parameter(help="--adaptive ends after so much work. [FLOP]")] = None
@@ -85,12 +89,16 @@ def parse(sweep: Sweep, argv: Sequence[str] | None = None) -> Request | None:
         raise PlanError(f"{' '.join(str(error).split())} Axes of {family}: {known}; all options: --help") from None
     if options is None:
         return None
-    check(options)
+    plain = common(sweep, options)
     axes = {axis.name: values_of(axis, getattr(options, axis.name), preset.get(axis.name), family) for axis in fields}
-    plain = Options(**{option.name: getattr(options, option.name) for option in dataclasses.fields(Options)})
-    plain = dataclasses.replace(plain, seeds=number("seeds", options.seeds, int))
     if plain.tune is not None:
         axes[plain.tune] = tuning_range(sweep, plain.tune, plain.adaptive, axes, fields)
+    if plain.adaptive:
+        check_search(sweep, family, axes)
+        if getattr(options, "budget", None) is not None:
+            meaning = next(axis.metadata["meaning"] for axis in fields if axis.name == "budget")
+            limits = "a limit is --trainings, --minutes or --flops"
+            print(f"{sweep.name}: --budget is the axis '{meaning}'; {limits}", file=sys.stderr)
     return Request(sweep, family, axes, plain, shlex.join(["python", f"sweeps/{sweep.name}.py", *arguments]))
 
 
@@ -117,18 +125,47 @@ def preset_of(sweep: Sweep, family: str, name: str | None) -> dict[str, str]:
     return default | sweep.presets[name][family]
 
 
-def check(options: Any) -> None:
-    """PlanError for a value that its type allows and its meaning does not."""
-    if not 0 < options.level < 1:
-        raise PlanError(f"--level: {options.level:g} is not a probability between 0 and 1")
-    if options.gpus is not None and not 0 <= options.gpus < math.inf:
-        raise PlanError(f"--gpus: {options.gpus:g} is not a number of GPUs; write for instance 1, 0.5 or 0")
-    for name in ("target_se", "trainings", "minutes", "flops"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < math.inf:
-            raise PlanError(f"--{name.replace('_', '-')}: {value:g} must be above 0 and finite")
-    if not options.out.strip():
+def common(sweep: Sweep, options: Any) -> Options:
+    """The common options of what was parsed, with defaults where nothing was given. PlanError, see ``check``."""
+    given = {option.name: getattr(options, option.name) for option in dataclasses.fields(Options)}
+    given = {name: value for name, value in given.items() if value is not None}
+    given |= {name: number(dashed(name), given[name], kind) for name, kind in TEXTS.items() if name in given}
+    check(sweep, given)
+    return Options(**{"seeds": sweep.seeds} | given)
+
+
+def check(sweep: Sweep, given: Mapping[str, Any]) -> None:
+    """PlanError for a value that its type allows and its meaning does not, and for options that say nothing together.
+    ``given``: common options by name, those left out having no default but None."""
+    if not 0 < given["level"] < 1:
+        raise PlanError(f"--level: {given['level']:g} is not a probability between 0 and 1")
+    if not 0 <= given.get("gpus", 0) < math.inf:
+        raise PlanError(f"--gpus: {given['gpus']:g} is not a number of GPUs; write for instance 1, 0.5 or 0")
+    for name in LIMITS:
+        option = f"--{dashed(name)}"
+        if name in given and not given["adaptive"]:
+            raise PlanError(f"{option} ends a search by --adaptive; write --adaptive too, or leave {option} out")
+        if not 0 < given.get(name, 1) < math.inf:
+            raise PlanError(f"{option}: {given[name]:g} must be above 0 and finite")
+    if given["adaptive"] and not sweep.critical:
+        raise PlanError(f"--adaptive: {sweep.name} seeks no threshold; leave it out")
+    if given["adaptive"] and "seeds" in given:
+        raise PlanError("--seeds: --adaptive chooses the seeds of a grid point; for a limit write --trainings 500")
+    if not given["out"].strip():
         raise PlanError("--out: empty; write a path, or a URI such as s3://bucket/du")
+
+
+def dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def check_search(sweep: Sweep, family: str, axes: Mapping[str, Sequence[Any]]) -> None:
+    """PlanError where an adaptive search, which goes by logarithms, misses an axis or is given a 0."""
+    for name in filter(None, (sweep.critical, sweep.over)):
+        if name not in axes:
+            raise PlanError(f"--adaptive: seeks {sweep.critical} over {sweep.over}, and {family} has no {name}")
+        if min(axes[name]) <= 0:
+            raise PlanError(f"--{name}: --adaptive takes its logarithm; write values above 0, not {min(axes[name]):g}")
 
 
 def tuning_range(
@@ -159,20 +196,23 @@ def values_of(axis: Any, text: str | None, preset: str | None, family: str) -> l
 def command_for(sweep: Sweep, family: str, fields: Sequence[Any], preset: dict[str, str]) -> Any:
     """A function whose one parameter is a dataclass: the common options and one text option per axis.
 
-    ``seeds`` is text here, to be read like any whole number.
+    ``TEXTS`` are text here, to be read like the numbers of an axis, and None where they are not given.
     """
-    common = get_type_hints(Options, include_extras=True)
-    presets = {"family": family, "seeds": str(sweep.seeds), "out": f"results/{sweep.name}-{family}"}
+    told = {name: hint.__metadata__ for name, hint in get_type_hints(Options, include_extras=True).items()}
+    presets = {"family": family, "out": f"results/{sweep.name}-{family}"}
     axes: list[tuple[str, Any, Any]] = [
-        (name, Annotated[str, common[name].__metadata__[0]], dataclasses.field(default=default))
-        for name, default in presets.items()
+        (name, Annotated[str, *told[name]], dataclasses.field(default=default)) for name, default in presets.items()
     ]
+    usual = {"seeds": str(sweep.seeds), "target_se": f"{TARGET:g}"}
+    for name in TEXTS:
+        hint: Any = Annotated[str | None, *told[name], Parameter(show_default=usual.get(name))]
+        axes.append((name, hint, dataclasses.field(default=None)))
     for axis in fields:
         default = preset.get(axis.name, "")
         shown = default or ("" if axis.default is dataclasses.MISSING else str(axis.default))
         unit = axis.metadata["unit"]
         text = f"{axis.metadata['meaning']}{'' if unit == '1' else f' [{unit}]'} (default: {shown or 'none'})"
-        names = dict.fromkeys([f"--{axis.name}", f"--{axis.name.replace('_', '-')}"])
+        names = dict.fromkeys([f"--{axis.name}", f"--{dashed(axis.name)}"])
         parameter = Parameter(name=list(names), help=text, group="Axes", show_default=False)
         axes.append((axis.name, Annotated[str | None, parameter], dataclasses.field(default=None)))
     here = {"__module__": __name__}  # else cyclopts takes the class for a built-in

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -173,10 +174,58 @@ def test_help_names_every_option_its_unit_and_its_default(capsys, monkeypatch):
         ("--out ''", ["--out: empty; write a path, or a URI such as s3://bucket/du"]),
         ("--dry-run=maybe", ["--dry-run", '"maybe"']),
         ("--version", ["--version"]),
+        (
+            "--target-se 0.1",
+            ["--target-se ends a search by --adaptive; write --adaptive too, or leave --target-se out"],
+        ),
+        ("--target-se 0.02", ["--target-se", "--adaptive"]),
+        ("--trainings 50 --dry-run", ["--trainings", "write --adaptive too"]),
+        ("--minutes 5", ["--minutes", "write --adaptive too"]),
+        ("--flops 1e12", ["--flops", "write --adaptive too"]),
+        ("--adaptive --seeds 7", ["--seeds: --adaptive chooses", "--trainings 500"]),
+        ("--adaptive --trainings 0.5", ["--trainings: '0.5' is not a whole number"]),
+        ("--adaptive --trainings 0", ["--trainings: 0 is too small; it must be at least 1"]),
+        ("--adaptive --target-se 0", ["--target-se: 0 must be above 0"]),
+        ("--adaptive --minutes inf", ["--minutes: inf must be above 0 and finite"]),
+        ("--adaptive --family identity_mapping", ["--adaptive", "identity_mapping has no m"]),
     ],
 )
 def test_what_cannot_be_meant_gets_one_line_that_names_the_option(text, parts):
     refused(text, *parts)
+
+
+def test_an_adaptive_search_has_a_target_and_only_the_limits_that_are_given(capsys):
+    silent = parsed("--adaptive").options
+    assert (silent.target_se, silent.trainings, silent.minutes, silent.flops) == (0.02, None, None, None)
+    given = parsed("--adaptive --target-se 0.1 --trainings 50 --minutes 2 --flops 1e12").options
+    assert (given.target_se, given.trainings, given.minutes, given.flops) == (0.1, 50, 2.0, 1e12)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_adaptive_search_needs_a_threshold_to_seek():
+    with pytest.raises(PlanError, match=r"^--adaptive: width_vs_n seeks no threshold; leave it out$"):
+        options.parse(dataclasses.replace(SWEEP, critical=None), ["--adaptive"])
+
+
+@pytest.mark.parametrize("name", ["noise", "label_noise"])
+def test_an_adaptive_search_takes_values_above_0_on_both_its_axes(name):
+    sweep = dataclasses.replace(SWEEP, critical="noise", over="label_noise")
+    above = {"--noise": "0.5,1", "--label_noise": "0.5,1", "--n": "16", "--m": "8"}
+    assert options.parse(sweep, ["--adaptive", *chain(*above.items())]).options.adaptive
+    with pytest.raises(PlanError, match=f"^--{name}: --adaptive takes its logarithm; write values above 0, not 0$"):
+        options.parse(sweep, ["--adaptive", *chain(*(above | {f"--{name}": "0,1"}).items())])
+    assert 0 in options.parse(sweep, [f"--{name}", "0,1"]).axes[name]
+
+
+def test_a_step_budget_in_an_adaptive_search_is_told_not_to_be_a_limit(capsys):
+    assert parsed("--adaptive --budget 200").axes["budget"] == [200.0]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--budget is the axis 'step budget" in line and "--trainings, --minutes or --flops" in line
+    parsed("--budget 200")
+    options.parse(
+        dataclasses.replace(SWEEP, axes={"two_layer_relu": {"budget": "200"}}), ["--adaptive", "--n=1", "--m=1"]
+    )
+    assert capsys.readouterr().err == ""
 
 
 def test_mlflow_is_where_the_option_then_the_environment_say(monkeypatch):
