@@ -44,7 +44,7 @@ class Options:
     flops: Annotated[float | None, Parameter(help="--adaptive ends after so much work. [FLOP]")] = None
     tune: Annotated[
         str | None,
-        Parameter(help="First find this axis's best value at each grid point, between the ends given for it."),
+        Parameter(help="First find this knob's best value at each grid point, between the ends given for its axis."),
     ] = None
     to_the_end: Annotated[
         bool, Parameter(help="Stop no training early that its family finds out of reach.", negative="")
@@ -172,9 +172,11 @@ def tuning_range(
     sweep: Sweep, name: str, adaptive: bool, axes: dict[str, list[Any]], fields: Sequence[Any]
 ) -> list[float]:
     """The ends between which --tune seeks; where one value is given, a factor of 16 to both sides of it."""
-    known = [axis.name for axis in fields if axis.type is float and axis.name not in (sweep.over, sweep.critical)]
+    knobs = [axis.name for axis in fields if axis.metadata.get("knob", False)]
+    known = [knob for knob in knobs if knob not in (sweep.over, sweep.critical)]
     if name not in known:
-        raise PlanError(f"--tune: '{name}' is no axis that can be tuned here; known: {', '.join(known)}")
+        which = ", ".join(known) or "none"
+        raise PlanError(f"--tune: '{name}' is no knob of the training that can be tuned here; known: {which}")
     if adaptive:
         raise PlanError("--tune needs a grid of widths, which --adaptive has not; leave one of them out")
     low, high = min(axes[name]), max(axes[name])

@@ -194,6 +194,24 @@ def test_what_cannot_be_meant_gets_one_line_that_names_the_option(text, parts):
     refused(text, *parts)
 
 
+@pytest.mark.parametrize("family", trainables.names())
+def test_the_knobs_of_a_family_are_freedoms_of_the_training(family):
+    """And real numbers: the search for the best value goes by logarithms."""
+    axes = {axis.name: axis for axis in dataclasses.fields(trainables.load(family).Cell)}
+    knobs = {name for name, axis in axes.items() if axis.metadata["knob"]}
+    assert knobs and {axes[name].type for name in knobs} == {float}
+    assert {"step_size", "init_scale", "momentum", "ratio", "theta_step"} & set(axes) <= knobs
+    others = {"budget", "tolerance", "noise", "label_noise", "alpha", "margin", "s", "teacher_norm", "contraction"}
+    assert not knobs & others
+
+
+@pytest.mark.parametrize("role", ["over", "critical"])
+def test_the_axes_of_the_question_are_not_tuned(role):
+    sweep = dataclasses.replace(SWEEP, **{role: "step_size"})
+    with pytest.raises(PlanError, match=r"'step_size' is no knob .* known: init_scale$"):
+        options.parse(sweep, ["--tune", "step_size"])
+
+
 def test_an_adaptive_search_has_a_target_and_only_the_limits_that_are_given(capsys):
     silent = parsed("--adaptive").options
     assert (silent.target_se, silent.trainings, silent.minutes, silent.flops) == (0.02, None, None, None)

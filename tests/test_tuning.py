@@ -126,10 +126,17 @@ def test_a_tuned_axis_is_no_axis_of_the_plan():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--tune", "learning_rate"], "'learning_rate' is no axis that can be tuned"),
-        (["--tune", "m"], "'m' is no axis that can be tuned"),
+        (["--tune", "learning_rate"], "'learning_rate' is no knob of the training that can be tuned"),
+        (["--tune", "m"], "'m' is no knob"),
+        (
+            ["--tune", "noise"],
+            "'noise' is no knob of the training that can be tuned here; known: init_scale, step_size",
+        ),
+        (["--tune", "label_noise"], "known: init_scale, step_size"),
+        (["--tune", "tolerance"], "known: init_scale, step_size"),
+        (["--tune", "budget"], "known: init_scale, step_size"),
         (["--tune", "step_size", "--adaptive"], "leave one of them out"),
-        (["--tune", "noise", "--noise", "0,1"], "the range starts at 0"),
+        (["--tune", "init_scale", "--init_scale", "0,1"], "the range starts at 0"),
     ],
 )
 def test_wrong_requests_are_one_line(words, told, capsys, tmp_path):

@@ -2,7 +2,8 @@
 
 A family is a module with these names, written for ONE training; ``infra.pack`` stacks and vectorises them.
 
-    Cell            frozen dataclass: one field per axis (made with ``axis``), the paper's symbols, ending in ``seed``
+    Cell            frozen dataclass: one field per axis (made with ``axis``), the paper's symbols, ending in ``seed``;
+                    numbers that the training is free to choose, such as its step size, are marked as knobs
     SHAPE           names of the fields that fix tensor shapes or dtype: equal for all cells of a pack
     VERSION         numerics version: raise it when a change alters any number in a row
     SMALL           a cell that trains in well under a second
@@ -53,9 +54,16 @@ os.environ.setdefault("MKL_CBWR", "AVX2")
 import torch
 
 
-def axis(meaning: str, unit: str = "1", default: Any = dataclasses.MISSING, *, positive: bool = False) -> Any:
-    """A field of a family's ``Cell``: what it means, its unit ("1" for a pure number), whether it must be above 0."""
-    return dataclasses.field(default=default, metadata={"meaning": meaning, "unit": unit, "positive": positive})
+def axis(
+    meaning: str, unit: str = "1", default: Any = dataclasses.MISSING, *, positive: bool = False, knob: bool = False
+) -> Any:
+    """A field of a family's ``Cell``: what it means, its unit ("1" for a pure number), whether it must be above 0.
+
+    knob: a number that the training is free to choose (step size, momentum, size of the initial weights), no part of
+    the problem, of the network or of the criterion: what ``--tune`` may seek.
+    """
+    told = {"meaning": meaning, "unit": unit, "positive": positive, "knob": knob}
+    return dataclasses.field(default=default, metadata=told)
 
 
 def generator(*key: str | int | float) -> torch.Generator:

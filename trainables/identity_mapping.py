@@ -49,12 +49,14 @@ class Cell:
     start: Literal["zero", "random", "vanilla"] = axis(
         "first W: 0, random, or such that U = I + W is random (no identity)", "1", "zero"
     )
-    init_scale: float = axis("a random start has entries of standard deviation init_scale / sqrt(d)", "1", 1.0)
+    init_scale: float = axis(
+        "a random start has entries of standard deviation init_scale / sqrt(d)", "1", 1.0, knob=True
+    )
     gradient: Literal["population", "sampled"] = axis(
         "exact gradient, eq. (5), or fresh samples, (6)", "1", "population"
     )
     batch: int = axis("fresh samples in a step where the gradient is sampled", "samples", 64)
-    step_size: float = axis("step size eta in units of 1/d", "1/d", 1.0, positive=True)
+    step_size: float = axis("step size eta in units of 1/d", "1/d", 1.0, positive=True, knob=True)
     tolerance: float = axis("recovered means |W - W*|_F at most this times |W*|_F", "1", 1e-2, positive=True)
     budget: int = axis("step budget", "steps", 4000)
     seed: int = axis("seed of teacher, start and samples", "1", 0)

@@ -47,10 +47,12 @@ class Cell:
     n: int = axis("samples", "samples", 32, positive=True)
     d: int = axis("input dimension, at least 2", "coordinates", 8, positive=True)
     alpha: float = axis("leak: slope of the activation below 0, between 0 and 1", "1", 0.2, positive=True)
-    init_scale: float = axis("norm of all initial weights together, root mean square", "1", 1.0, positive=True)
+    init_scale: float = axis(
+        "norm of all initial weights together, root mean square", "1", 1.0, positive=True, knob=True
+    )
     margin: float = axis("margin of the teacher on unit inputs, below 1", "|x|", 0.3)
     loss_function: Literal["logistic", "hinge"] = axis("loss l, eq. (2)", "1", "logistic")
-    step_size: float = axis("step size eta", "1", 1.0, positive=True)
+    step_size: float = axis("step size eta", "1", 1.0, positive=True, knob=True)
     batch: int = axis("samples a step, drawn without replacement; n or more: full batch", "samples", 1, positive=True)
     budget: int = axis("steps; a hinge training may end before", "steps", 2000, positive=True)
     n_test: int = axis("test points", "points", 64, positive=True)

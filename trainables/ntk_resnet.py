@@ -52,7 +52,9 @@ class Cell:
     net: Literal["resnet", "fully_connected"] = axis("eq. (2) or eq. (3)", "1", "resnet")
     c_res: float = axis("scale of the residual branches; the paper's lies between 0 and 1", "1", 0.5)
     labels: Literal["gauss", "sign"] = axis("labels: N(0, 1) or uniform on {-1, +1}", "1", "gauss")
-    step_size: float = axis("step size eta in units of n / lambda_max(Kinf)", "n/lambda_max", 0.5, positive=True)
+    step_size: float = axis(
+        "step size eta in units of n / lambda_max(Kinf)", "n/lambda_max", 0.5, positive=True, knob=True
+    )
     tolerance: float = axis("fit wants a mean squared residual of at most this", "|y|^2", 1e-3, positive=True)
     budget: float = axis("step budget in units of n / (eta lambda0)", "n/(eta lambda0)", 20.0, positive=True)
     max_steps: int = axis("cap on the step budget", "steps", 10_000)

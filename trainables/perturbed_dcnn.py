@@ -48,8 +48,10 @@ class Cell:
     branch: int = axis("which perturbation, or which fresh start, of the same solution", "1", 1)
     branch_from: Literal["solution", "fresh"] = axis("the perturbed solution, or new initial weights", "1", "solution")
     activation: Literal["relu", "polynomial"] = axis("activation s", "1", "relu")
-    init_scale: float = axis("standard deviation of initial weights over sqrt(2 / inputs)", "1", 1.0, positive=True)
-    step_size: float = axis("step size eta", "1", 0.2, positive=True)
+    init_scale: float = axis(
+        "standard deviation of initial weights over sqrt(2 / inputs)", "1", 1.0, positive=True, knob=True
+    )
+    step_size: float = axis("step size eta", "1", 0.2, positive=True, knob=True)
     batch: int = axis("mini-batch of the first training", "images", 32, positive=True)
     tolerance: float = axis("the solution has error 0 and at most this loss", "nats", 0.05, positive=True)
     max_steps: int = axis("cap on the steps to the solution", "steps", 400, positive=True)

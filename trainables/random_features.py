@@ -30,7 +30,7 @@ class Cell:
     m: int = axis("width, random features", "units")
     n: int = axis("samples", "samples")
     d: int = axis("input dimension", "coordinates", 16)
-    init_scale: float = axis("standard deviation of each first-layer weight", "1", 1.0)
+    init_scale: float = axis("standard deviation of each first-layer weight", "1", 1.0, knob=True)
     tolerance: float = axis(
         "interpolation means a mean squared residual of at most this", "|y|^2", 1e-12, positive=True
     )

@@ -51,14 +51,17 @@ class Cell:
     label_noise: float = axis(
         "standard deviation of N(0, 1) noise added to the score; y is the sum or its sign", "|y|", 2.0
     )
-    init_scale: float = axis("entries start N(0, init_scale^2 / fan-in), those of w N(0, init_scale^2)", "1", 0.3)
+    init_scale: float = axis(
+        "entries start N(0, init_scale^2 / fan-in), those of w N(0, init_scale^2)", "1", 0.3, knob=True
+    )
     step_size: float = axis(
         "gradient descent: eta in units of 1 / (l'' (1 + |V|^2) (1 + |w|^2 + |w*|^2)); tweaked: of b / (L sqrt(T))",
         "1/curvature",
         1.0,
         positive=True,
+        knob=True,
     )
-    theta_step: float = axis("step of theta in units of eta; 0: frozen features", "eta", 1.0)
+    theta_step: float = axis("step of theta in units of eta; 0: frozen features", "eta", 1.0, knob=True)
     radius: float = axis("radius b of the tweaked network's ball", "|w|", 3.0, positive=True)
     tolerance: float = axis(
         "floor reached: loss at most this share of the gap between w = 0 and w* above it", "1", 1e-2

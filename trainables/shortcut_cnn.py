@@ -52,10 +52,12 @@ class Cell:
     a_start: Literal["random", "adversarial"] = axis(
         "first output layer: uniform in the ball of radius |1.a*|/sqrt(k), or its point farthest from a*", "1", "random"
     )
-    ratio: float = axis("step size of the filter over that of the output layer, eta_w / eta_a", "1", 0.1, positive=True)
-    warm_up: float = axis("first stage, at the smaller ratio `warm_ratio`", "1/(eta_a lambda_a)", 0.0)
-    warm_ratio: float = axis("eta_w / eta_a of the first stage", "1", 0.01, positive=True)
-    step_size: float = axis("the larger step size", "1/curvature at the minimum", 1.0, positive=True)
+    ratio: float = axis(
+        "step size of the filter over that of the output layer, eta_w / eta_a", "1", 0.1, positive=True, knob=True
+    )
+    warm_up: float = axis("first stage, at the smaller ratio `warm_ratio`", "1/(eta_a lambda_a)", 0.0, knob=True)
+    warm_ratio: float = axis("eta_w / eta_a of the first stage", "1", 0.01, positive=True, knob=True)
+    step_size: float = axis("the larger step size", "1/curvature at the minimum", 1.0, positive=True, knob=True)
     tolerance: float = axis("a training is fit when its loss is at most this", "|a*|^2", 1e-6, positive=True)
     budget: float = axis(
         "step budget after the warm-up, in time constants of the slower layer at the minimum", "1/(eta lambda)", 100.0,

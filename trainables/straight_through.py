@@ -62,16 +62,18 @@ class Cell:
     start: Literal["random", "spurious"] = axis(
         "first weights: random, or the spurious point of eq. (9)", "1", "random"
     )
-    init_scale: float = axis("standard deviation of each entry of v(0) of the random start", "1", 1.0)
+    init_scale: float = axis("standard deviation of each entry of v(0) of the random start", "1", 1.0, knob=True)
     noise: float = axis("length of the random displacement of v and of w from the spurious point", "|v*|, |w|", 0.0)
     gradient: Literal["expected", "sampled"] = axis(
         "update by the expectations (3) and (6), or by the mean of `batch` fresh samples", "1", "expected"
     )
     batch: int = axis("samples a step where the gradient is sampled", "samples", 64, positive=True)
     ratio: float = axis(
-        "step size of the filter over that of the output layer; the paper's is 1", "1", 1.0, positive=True
+        "step size of the filter over that of the output layer; the paper's is 1", "1", 1.0, positive=True, knob=True
     )
-    step_size: float = axis("step size eta of the output layer", "4/(m + 1), 1/curvature", 0.05, positive=True)
+    step_size: float = axis(
+        "step size eta of the output layer", "4/(m + 1), 1/curvature", 0.05, positive=True, knob=True
+    )
     tolerance: float = axis("a training is fit when its loss is at most this", "|v*|^2", 1e-4, positive=True)
     budget: float = axis(
         "step budget, in time constants of the slower layer at the minimum with |w| = 1", "1/(eta lambda)", 30.0,

@@ -38,11 +38,13 @@ class Cell:
     m: int = axis("width, hidden units", "units")
     n: int = axis("samples", "samples")
     d: int = axis("input dimension", "coordinates", 16)
-    init_scale: float = axis("standard deviation of each initial weight; the paper's is 1", "1", 1.0)
+    init_scale: float = axis("standard deviation of each initial weight; the paper's is 1", "1", 1.0, knob=True)
     noise: float = axis("input perturbation: x + noise g / sqrt(d), g ~ N(0, I_d), added to unit inputs", "|x|", 0.0)
     labels: Literal["gauss", "sign"] = axis("labels before noise: N(0, 1) or uniform on {-1, +1}", "1", "sign")
     label_noise: float = axis("standard deviation of N(0, 1) noise added to the labels", "|y|", 0.0)
-    step_size: float = axis("step size eta in units of 1 / lambda_max(Hinf)", "1/lambda_max", 1.0, positive=True)
+    step_size: float = axis(
+        "step size eta in units of 1 / lambda_max(Hinf)", "1/lambda_max", 1.0, positive=True, knob=True
+    )
     tolerance: float = axis(
         "a training is fit when its mean squared residual is at most this", "|y|^2", 1e-3, positive=True
     )
