@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from infra.pack import Result
 from infra.plan import Pack
 
-RETRIES = 3  # of a pack whose trial has ended without all outcomes
+RETRIES = 3  # of a pack whose trial has ended without all outcomes, beside the first try
 
 
 class Chooser(Protocol):
@@ -56,7 +56,7 @@ class PackSearcher(Searcher):  # type: ignore[misc]
             self.chooser.told(number, result["results"])
             return
         self.tries[number] = self.tries.get(number, 0) + 1
-        if self.tries[number] < RETRIES:
+        if self.tries[number] <= RETRIES:
             self.waiting.append(number)
             return
         self.lost += 1
