@@ -29,7 +29,7 @@ from torch import Tensor
 
 from trainables import axis, claim, generator
 
-VERSION = "2"
+VERSION = "3"
 SHAPE = ("n", "m", "d", "dtype")
 
 
@@ -218,14 +218,16 @@ def step(s: State) -> State:
 
 def step_packed(s: State) -> State:
     """``step`` on a stacked state (leading pack dimension), in place, without temporaries: the same update."""
-    D = (s.Z >= 0).to(s.Z.dtype)
-    D *= s.r[:, :, None]
-    D *= (s.eta[:, None] / math.sqrt(s.a.shape[1]) * s.a)[:, None, :]
+    D = torch.empty_like(s.Z)
+    torch.ge(s.Z, 0, out=D)
+    scale = s.eta[:, None] / math.sqrt(s.a.shape[1]) * s.a
     if s.C.shape[2]:
+        D *= s.r[:, :, None]
+        D *= scale[:, None, :]
         s.C.sub_(D)
         torch.baddbmm(s.Z0, s.G, s.C, out=s.Z)
-    else:
-        s.W.baddbmm_(D.mT, s.X, alpha=-1.0)
+    else:  # r and a stand beside the product: two passes over n m numbers less
+        s.W.sub_(torch.bmm(D.mT, s.X * s.r[:, :, None]).mul_(scale[:, :, None]))
         torch.bmm(s.X, s.W.mT, out=s.Z)
     torch.clamp(s.Z, min=0, out=D)
     D *= s.a[:, None, :]
