@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from analysis import chosen
 from analysis.held import Board
 from analysis.study import Study, false_stops
 from analysis.tables import measured
@@ -63,6 +64,24 @@ class Section:
         return [held for held in self.board.held if held.slug in self.pictures]
 
     @property
+    def axes(self) -> list[tuple[str, str]]:
+        """The axes with their values in words."""
+        plan = self.found.plan
+        return [(name, chosen.values(plan, name, self.found.rows)) for name in plan["axes"]]
+
+    @property
+    def seeds(self) -> str:
+        return chosen.seeds(self.found.plan, self.found.rows)
+
+    @property
+    def search(self) -> str:
+        return chosen.search(self.found.plan)
+
+    @property
+    def tuning(self) -> str:
+        return chosen.tuning(self.found.plan)
+
+    @property
     def provenance(self) -> list[tuple[str, str]]:
         return provenance(self.found.rows)
 
@@ -98,10 +117,10 @@ def environment() -> Environment:
 
 
 def powers(text: str) -> Markup:
-    """n^1.5 with the exponent raised, and a minus that is one."""
+    """n^1.5 with the exponent raised, and a minus that is one. Digits around an e inside a word, as in a hash, stay."""
     raised = re.sub(r"(\w)\^(-?[\d.]*\d|k\b)", r"\1<sup>\2</sup>", str(escape(text)))
     raised = re.sub(r"\^\(([^()]*)\)", r"<sup>\1</sup>", raised)
-    raised = re.sub(r"(\d)e\+?(-?)0*(\d+)", r"\1 × 10<sup>\2\3</sup>", raised)
+    raised = re.sub(r"(?<![\w.])(\d{1,3}(?:\.\d+)?)e\+?(-?)0*(\d{1,3})(?!\w)", r"\1 × 10<sup>\2\3</sup>", raised)
     return Markup(raised.replace("<sup>-", "<sup>−"))
 
 

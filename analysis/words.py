@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis import chosen
 from analysis.held import Board
 from analysis.series import SUCCESS, Panel, panels, shown
 from analysis.study import Group, Study, false_stops, tallied
@@ -29,6 +30,7 @@ def in_words(out: str, found: Study, held: Board, files: Sequence[str]) -> str:
     twice = f"; {found.counts['recorded twice']} recorded twice, counted once" if found.counts["recorded twice"] else ""
     lines += ["", f"rows       {out}/rows ({len(found.rows)} trainings: {listed or 'none'}{twice})"]
     lines += [f"stalled    {told}"] if (told := false_stops(found.rows)) else []
+    lines += [f"search     {told}"] if (told := chosen.search(plan)) else []
     pdfs = [name for name in files if name.endswith(".pdf")]
     lines += [f"figure     {out}/{name}" for name in pdfs[:FIGURES]]
     lines += [f"           and {len(pdfs) - FIGURES} more beside it"] if len(pdfs) > FIGURES else []
