@@ -139,9 +139,13 @@ def totals(plan: Mapping[str, Any], rows: pa.Table) -> dict[str, float]:
 
 
 def settings(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """What all trainings of a plan share: family, seeds, level and the axes that do not vary."""
+    """What all trainings of a plan share: family, seeds, level and the axes that do not vary. The seeds of an adaptive
+    plan and the values of its critical axis are chosen on the way."""
+    adaptive = plan.get("adaptive", False)
     fixed = {name: values[0] for name, values in plan["axes"].items() if len(values) == 1}
-    return {name: plan[name] for name in ("family", "numerics", "seeds", "level") if name in plan} | fixed
+    fixed = {name: value for name, value in fixed.items() if not (adaptive and name == plan["critical"])}
+    told = {name: plan[name] for name in ("family", "numerics", "seeds", "level") if name in plan}
+    return told | ({"seeds": "chosen"} if adaptive else {}) | fixed
 
 
 def laws(law: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
