@@ -102,16 +102,24 @@ def thresholds(claim: Claim, found: Study) -> Iterator[Held]:
 
 
 def step(claim: Claim, frame: pd.DataFrame) -> Held:
-    """A critical axis whose constant is stated: all trainings on its side of the bound fit, or none does."""
+    """A critical axis whose constant is stated: all trainings on its side of the bound that meet the hypotheses fit, or
+    none does."""
     necessary, scale = claim.direction == "necessary", (claim.constant or 1.0) * frame[claim.bound]
     side = frame[(frame[claim.critical] < scale) == necessary].dropna(subset=["success"])
+    short = shortfall(claim, side)
+    if short is not None:
+        beyond, side = side[short > 1], side[short <= 1]
     points = side.groupby("point_id")["success"].agg(["sum", "count"])
     share = np.full(len(points), 0.0 if necessary else 1.0)
     verdict = against_probability(claim, points["sum"], points["count"], share, list(points.index))
     sign = "<" if necessary else "≥"
     factor = "" if claim.constant == 1 else f"{claim.constant:g} "
-    return Held(claim, verdict, "each grid point", f"{'none' if necessary else 'all'} fit at {claim.critical} {sign} "
-                f"{factor}{claim.bound}")  # fmt: skip
+    predicted = f"{'none' if necessary else 'all'} fit at {claim.critical} {sign} {factor}{claim.bound}"
+    remark = ""
+    if short is not None and len(beyond):
+        remark = f"{len(beyond):,} of {len(beyond) + len(side):,} trainings there do not meet its hypotheses: "
+        remark += f"{int(beyond['success'].sum()):,} of them fit"
+    return Held(claim, verdict, "each grid point", predicted, remark=remark)
 
 
 def rate(claim: Claim, plan: Mapping[str, Any], frame: pd.DataFrame) -> Held:

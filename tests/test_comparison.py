@@ -96,6 +96,30 @@ def test_a_bound_that_is_a_number_and_a_hypothesis_without_a_factor():
     assert none.verdict.label == "vacuous here: hypotheses not met"
 
 
+def test_a_stated_constant_is_held_where_the_hypotheses_are_met():
+    """At m = k a fifth of the trainings do not meet them, and do not fit; below k none fits."""
+    claim = Claim(
+        "width", "planted", "m >= k", PAPER, "derived", "sufficient", "k", critical="m", bound="b", constant=1
+    )
+    at = rows(1.1, 100, k=8, m=8, b=8).assign(met=np.arange(100) % 5 > 0, point_id="at")
+    at["success"] = at["met"].astype(float)
+    frame = pd.concat([at, rows(0.0, 50, k=8, m=7, b=8, met=1).assign(point_id="below")], ignore_index=True)
+    assert board.step(claim, frame).verdict.label == "violated at 1 grid points"
+    held = board.step(Claim(**{**claim.__dict__, "met": "met"}), frame)
+    assert held.verdict.kind == "consistent" and held.verdict.law.startswith("80 trainings at 1 grid points")
+    assert held.remark == "20 of 100 trainings there do not meet its hypotheses: 0 of them fit"
+    frame.loc[0, "success"] = 1.0
+    held = board.step(Claim(**{**claim.__dict__, "met": "met"}), frame)
+    assert held.verdict.kind == "consistent" and held.remark.endswith("1 of them fit")
+    frame.loc[1, "success"] = 0.0
+    assert board.step(Claim(**{**claim.__dict__, "met": "met"}), frame).verdict.kind == "violated"
+    assert (
+        board.step(Claim(**{**claim.__dict__, "met": "met"}), frame[frame["met"] == 0]).verdict.kind == "inconclusive"
+    )
+    below = Claim(**{**claim.__dict__, "direction": "necessary"})
+    assert board.step(below, frame).verdict.kind == "consistent" and board.step(below, frame).remark == ""
+
+
 @pytest.mark.parametrize(
     ("bend", "kind", "exponent"), [(np.inf, "consistent", 0.5), (256, "inconclusive", -0.25), (4, "violated", -0.25)]
 )

@@ -21,6 +21,29 @@ def test_interpolates_from_m_equal_n_and_not_before(n):
     assert outcomes == {n - 1: {"unfit"}, n: {"fit"}, n + 1: {"fit"}}
 
 
+@pytest.mark.parametrize(("n", "m", "d"), [(8, 8, 3), (8, 12, 2), (8, 8, 16), (16, 17, 3)])
+def test_from_m_equal_n_on_the_active_units_alone_decide(n, m, d):
+    """Dead and doubled units take the rank, or samples that are seen alike: never conditioning."""
+    rows = trained("random_features", seeds(family.Cell(m=m, n=n, d=d), 300)).values()
+    assert all((row["outcome"] == "fit") == (row["full_pattern"] == 1) == (row["rank"] == n) for row in rows)
+    lost = sum(row["outcome"] == "unfit" for row in rows)
+    assert 0 < lost < 300
+    if (n, m, d) == (8, 8, 3):
+        assert abs(lost / 300 - 0.193) < 4 * (0.193 * 0.807 / 300) ** 0.5  # 386 of 2,000 other draws
+
+
+def test_the_generic_rank_of_patterns_one_can_count():
+    rng = torch.Generator().manual_seed(0)
+    full = torch.ones(6, 9, dtype=torch.bool)
+    assert family.generic_rank(full, 4, rng) == 4, "all units linear: rank d"
+    assert family.generic_rank(torch.eye(6, dtype=torch.bool), 2, rng) == 6
+    unseen, alike = full.triu().clone(), torch.eye(6, dtype=torch.bool)
+    unseen[0] = False
+    assert family.generic_rank(unseen, 9, rng) == 5
+    alike[0, 1], alike[1] = True, False  # the first two units see the first sample alone
+    assert family.generic_rank(alike, 6, rng) == 5
+
+
 def test_the_solve_is_the_least_squares_solution():
     state = family.draw(replace(CELL, m=7))
     theta = torch.linalg.lstsq(state.Phi, state.y[:, None]).solution[:, 0]
