@@ -7,7 +7,7 @@ Both always return a law with a status, and never raise on data that merely say 
 
     ok                              one power law, transitions resolved
     separated                       a line parts failures from successes; the interval holds all such lines
-    grid too coarse                 at most n no width had both outcomes
+    grid too coarse                 at most n no width had both outcomes, or those that had tell no slope
     censored                        some n never or always succeeded on the grid (the notes name them)
     two n: law untested             a line through two points fits anything
     curved: read the envelope       a 1/n correction is needed; the exponent is that left at large n
@@ -46,6 +46,7 @@ __all__ = [
 # AICc within which a bent form still counts: for the envelope of a single law, of a bent one, for its interval; and
 # within which the single law itself still counts where a bent one is ahead
 RIVAL, RIVAL_BENT, CLOSE, SINGLE_STANDS = 4.0, 6.0, 2.0, 8.0
+PLATEAU = 10.0  # by which factor the interval of the fit may exceed that of its points
 SLOPE_NODES = np.array([-1.2247, 0.0, 1.2247])  # equally likely: right mean and variance of log slope
 
 
@@ -93,10 +94,13 @@ def fit_threshold(data: Tally, level: float = 0.5) -> ThresholdLaw:
         return setting.law
     plain, columns = _posterior(setting, False)
     law = _plain(setting, plain, columns)
-    if coarse(law.points, setting):
+    steps = coarse(law.points, setting) or _flat(law, setting)
+    if steps:
         law = _from_points(law, setting)
     if sum(point.censored is None for point in law.points) >= 3:
-        law = _widen(law, setting, plain.dispersion)
+        law = _widen(law, setting, plain.dispersion, steps)
+    if steps and law.status == "ok" and separated(setting) is None:
+        law = replace(law, status="grid too coarse")
     return finish(law, setting)
 
 
@@ -129,6 +133,15 @@ def _plain(setting: Setting, plain: Posterior, columns: Callable[[Array], Array]
     )
 
 
+def _flat(law: ThresholdLaw, setting: Setting) -> bool:
+    """Is the interval of the hierarchical fit that of its flat prior? Where steps lie between the widths tried the
+    likelihood is a plateau with walls, which Laplace does not see; the points, each by itself, do."""
+    if sum(point.censored is None for point in law.points) < 3:
+        return False
+    low, high = fit_points(law.points, abscissae(setting.where.over))[SINGLE].interval
+    return law.interval[1] - law.interval[0] > PLATEAU * (high - low)
+
+
 def _from_points(law: ThresholdLaw, setting: Setting) -> ThresholdLaw:
     """The law through the brackets' middles, a bracket counting as a flat density over its width."""
     z = abscissae(setting.where.over)
@@ -152,21 +165,22 @@ def _prefactor(z: Array, middle: Array) -> float:
     return float(exponential(middle[0] - slope * z[0]))
 
 
-def _widen(law: ThresholdLaw, setting: Setting, dispersion: float) -> ThresholdLaw:
-    """Envelope and form: what else the exponent could be, and what it is if no single power law fits."""
+def _widen(law: ThresholdLaw, setting: Setting, dispersion: float, steps: bool) -> ThresholdLaw:
+    """Envelope and form: what else the exponent could be, and what it is if no single power law fits. ``steps``: the
+    law is that of the points."""
     z = abscissae(setting.where.over)
     found = compare(law.points, z, law.over_name)
     if law.status == "ok" and separated(setting):
         found = replace(found, chosen=SINGLE, notes=() if found.forms else found.notes)  # a single line does fit
     law, single = replace(law, form=found.chosen, forms=found.forms, notes=law.notes + found.notes), law.interval
-    if coarse(law.points, setting):
+    if steps:
         fits = fit_points(law.points, z)
         asymptotic = fits[CORRECTED].interval if CORRECTED in fits else corrected_exponents(law.points)
     else:
         corrected, columns = _posterior(setting, True)
         asymptotic = corrected.interval(np.array([0.0, 1.0, 0.0]))
     hull = [law.interval, asymptotic]
-    if found.chosen == CORRECTED and not coarse(law.points, setting):
+    if found.chosen == CORRECTED and not steps:
         law = replace(
             law,
             status="curved: read the envelope",

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from analysis.outcomes import tally
+from analysis.outcomes import tally, tally_counts
 from analysis.separation import brackets, corner_lines, groups, line_exponents
+from analysis.thresholds import fit_threshold
 
 
 def by_programme(over: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float] | None:
@@ -57,3 +58,20 @@ def test_brackets_of_a_step_and_of_what_never_changes() -> None:
 def test_a_failure_above_a_success_is_not_separated() -> None:
     data = tally([2, 4, 8, 4], [1, 1, 1, 1], [0, 1, 0, 0])
     assert not brackets(data, groups(data).of, 1).clean[0]
+
+
+def test_steps_with_a_few_lapses_bound_the_exponent_by_their_brackets() -> None:
+    """m* = n, a step at every n, and a few draws that fail from m = n on, as in an adaptive search of random features.
+    No line parts the outcomes then, and between the widths tried the likelihood is flat."""
+    cells = np.array([
+        (8, 6, 0, 41), (8, 10, 11, 11), (8, 11, 27, 27), (8, 23, 2, 2), (8, 91, 32, 32), (16, 13, 0, 18),
+        (16, 19, 31, 32), (16, 23, 27, 27), (16, 128, 16, 16), (32, 11, 0, 2), (32, 29, 0, 8), (32, 31, 0, 348),
+        (32, 32, 165, 171), (32, 45, 2, 2), (64, 32, 0, 36), (64, 54, 0, 6), (64, 64, 14, 14), (64, 91, 43, 43),
+    ])  # fmt: skip
+    law = fit_threshold(tally_counts(cells[:, 1], cells[:, 0], cells[:, 2], cells[:, 3]))
+    least, most = np.log(54 / 10) / np.log(8), np.log(64 / 6) / np.log(8)  # lines through the outer brackets
+    assert law.status == "grid too coarse" and law.interval[0] < 1 < law.interval[1]
+    assert law.interval[1] - law.interval[0] < 2 * (most - least)
+    assert law.envelope[0] <= law.interval[0] and law.envelope[1] - law.envelope[0] < 2
+    low, high = law.curve.at(np.array([16.0]))[1:]
+    assert 10 < low[0] < high[0] < 25
