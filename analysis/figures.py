@@ -31,6 +31,7 @@ STYLE: dict[Any, Any] = {
 PANEL = (4.2, 4.0)  # inches
 COLOURS = "cividis"  # reads the same for colour-blind eyes and in grey
 LINE, THEOREM = "#d7301f", "#111111"
+LARGEST = 170.0  # area of a mark in square points
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def phase_diagram(panels: Sequence[Panel], names: tuple[str, str], stamp: str) -
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PANEL[0] * columns + 0.7, PANEL[1] * rows + 0.5))
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        most = max((int(panel.tally.trials.max()) for panel in panels if not is_grid(panel.tally)), default=0)
         for axes, panel in zip(grid.flat, panels, strict=False):
-            mesh = draw_rates(axes, panel.tally)
+            drawn = draw_rates(axes, panel.tally, most)
             draw_law(axes, panel.law)
             if panel.claim is not None and panel.claim.exponent is not None:
                 draw_slope(axes, panel.law, panel.claim)
@@ -65,9 +67,11 @@ def phase_diagram(panels: Sequence[Panel], names: tuple[str, str], stamp: str) -
             axes.set_xlabel(names[0])
         for axes in grid[:, 0]:
             axes.set_ylabel(names[1])
-        bar = figure.colorbar(mesh, ax=grid, label="share of trainings that fit", fraction=0.05, pad=0.02)
+        bar = figure.colorbar(drawn, ax=grid, label="share of trainings that fit", fraction=0.05, pad=0.02)
         bar.outline.set_visible(False)
         figure.supxlabel(stamp, fontsize=6, color="0.35", x=0.99, ha="right")
+        if most:
+            scale(figure, most)
     return figure
 
 
@@ -77,23 +81,58 @@ def caption(axes: Axes, title: str) -> None:
     legend.set_alignment("left")
 
 
-def draw_rates(axes: Axes, tally: Tally) -> mpl.collections.QuadMesh:
-    """The success rate of every (n, m) as a coloured cell; hatched where nothing was trained."""
+def is_grid(tally: Tally) -> bool:
+    """Were the same widths tested at every n?"""
+    return len(tally.over) == len(np.unique(tally.over)) * len(np.unique(tally.critical))
+
+
+def draw_rates(axes: Axes, tally: Tally, most: int) -> mpl.collections.Collection:
+    """The success rate of every (n, m): a coloured cell of a grid; where the widths differ from n to n a mark, whose
+    area tells its trainings, ``most`` the largest, since a cell would claim widths that were never tried."""
     over, critical = np.unique(tally.over), np.unique(tally.critical)
-    rates = np.full((len(critical), len(over)), np.nan)
-    place = np.searchsorted(critical, tally.critical), np.searchsorted(over, tally.over)
-    rates[place] = tally.successes / tally.trials
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
-    axes.set_facecolor("0.92")
-    mesh = axes.pcolormesh(edges(over), edges(critical), np.ma.masked_invalid(rates), cmap=COLOURS, vmin=0, vmax=1)
-    mesh.set(edgecolor="face", linewidth=0.3)  # no hairlines between cells of vector files
+    drawn = draw_cells(axes, tally) if is_grid(tally) else draw_marks(axes, tally, most)
     axes.set_xticks(over, [f"{value:g}" for value in over])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
     axes.set_xlim(edges(over)[0], edges(over)[-1])
     axes.set_ylim(edges(critical)[0], edges(critical)[-1])
+    return drawn
+
+
+def draw_cells(axes: Axes, tally: Tally) -> mpl.collections.Collection:
+    """Every (n, m) of a grid as a cell up to the middle between its neighbours."""
+    over, critical = np.unique(tally.over), np.unique(tally.critical)
+    rates = (tally.successes / tally.trials).reshape(len(over), len(critical)).T
+    mesh = axes.pcolormesh(edges(over), edges(critical), rates, cmap=COLOURS, vmin=0, vmax=1)
+    mesh.set(edgecolor="face", linewidth=0.3)  # no hairlines between cells of vector files
     return mesh
+
+
+def draw_marks(axes: Axes, tally: Tally, most: int) -> mpl.collections.Collection:
+    """Every (n, m) that was tried as a disc, the smaller before the larger."""
+    order = np.argsort(-tally.trials, kind="stable")
+    axes.grid(axis="x", color="0.92", lw=0.6)
+    axes.set_axisbelow(True)
+    return axes.scatter(
+        tally.over[order], tally.critical[order], s=area(tally.trials[order], most), lw=0.5, edgecolor="0.3",
+        c=(tally.successes / tally.trials)[order], cmap=COLOURS, vmin=0, vmax=1, zorder=2.5,
+    )  # fmt: skip
+
+
+def area(trials: Array | float, most: int) -> Array:
+    """Area of a mark in square points: as the square root, since the numbers span two decades and more."""
+    return np.asarray(LARGEST * np.sqrt(np.asarray(trials) / most))
+
+
+def scale(figure: Figure, most: int) -> None:
+    """What the areas mean, above the panels."""
+    shown = sorted({1, round(most**0.5), most})
+    style: dict[str, Any] = {"ls": "", "marker": "o", "mfc": "white", "mec": "0.3", "mew": 0.5}
+    marks = [mpl.lines.Line2D([], [], ms=float(np.sqrt(area(k, most))), **style) for k in shown]
+    labels = [f"{k:,}" for k in shown[:-1]] + [f"{most:,} trainings at one width"]
+    figure.legend(marks, labels, loc="outside upper left", ncols=len(marks), handletextpad=0.3, columnspacing=1.2)
 
 
 def draw_law(axes: Axes, law: ThresholdLaw) -> None:

@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import planted_rows as planted
+from matplotlib.collections import PathCollection, QuadMesh
 
 from analysis import page, report
+from analysis.study import study
 from infra import catalogue, records
 
 FULL = planted.rows()
@@ -71,6 +74,29 @@ def test_a_tuned_plan_tells_what_the_tuning_took(tmp_path):
     assert line(html, "tuned").endswith(
         "own; besides those above, the tuning took 2,112 trainings, 61.2 s of compute time"
     )
+
+
+def test_widths_that_differ_from_n_to_n_are_marks_and_a_grid_is_cells(tmp_path):
+    """One mark per (n, m) that was tried, the larger the more trainings, coloured by the share; no cell between."""
+    some = [one for one in FULL if one["m"] >= one["n"] / 2 and one["seed"] < one["n"] / 4]
+    planted.write(tmp_path, some)
+    chosen = study(str(tmp_path), planted.plan(tmp_path, adaptive=True))
+    figure = report.phase(chosen)
+    axes = figure.axes[0]
+    (marks,) = [one for one in axes.collections if isinstance(one, PathCollection)]
+    assert not [one for one in axes.collections if isinstance(one, QuadMesh)]
+    found = {(n, m): (share, size) for (n, m), share, size in
+             zip(marks.get_offsets().tolist(), marks.get_array(), marks.get_sizes(), strict=True)}  # fmt: skip
+    for n, m in {(one["n"], one["m"]) for one in some}:
+        fits = [one["success"] for one in some if (one["n"], one["m"]) == (n, m)]
+        share, size = found.pop((n, m))
+        assert share == np.mean(fits) and size == np.sqrt(len(fits) / 8) * marks.get_sizes().max()
+    assert not found and marks.norm.vmin == 0 and marks.norm.vmax == 1
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["1", "3", "8 trainings at one width"]
+    planted.write(tmp_path, FULL)
+    figure = report.phase(study(str(tmp_path), planted.plan(tmp_path)))
+    assert [one for one in figure.axes[0].collections if isinstance(one, QuadMesh)] and not figure.legends
 
 
 def test_the_catalogue_says_that_seeds_and_widths_were_chosen(tmp_path):
