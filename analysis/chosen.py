@@ -30,21 +30,23 @@ def seeds(plan: Mapping[str, Any], rows: pa.Table) -> str:
 
 
 def search(plan: Mapping[str, Any]) -> str:
-    """Why the search of an adaptive plan ended, setting by setting where reasons differ, and what it took; "" where the
-    plan does not say."""
+    """Why the search of an adaptive plan ended, by setting where reasons differ, and what it took; "" where it does not
+    say."""
     told = plan.get("search")
     if not told:
         return ""
     reasons, parts = list(told.get("ended", ())), settings(plan, plan["critical"])
-    if len(set(reasons)) > 1 and len(parts) == len(reasons):
-        reasons = [f"{titled(part)}: {why}" for part, why in zip(parts, reasons, strict=True)]
     lines = list(dict.fromkeys(reasons)) or ["not ended"]
+    if len(lines) > 1 and len(parts) == len(reasons) and len(parts[0]) == 1:
+        lines = [f"{titled(part)}: {why}" for part, why in zip(parts, reasons, strict=True)]
+    elif len(lines) > 1:  # plans keep no order between axes, and so none of their combinations
+        lines = [f"{why} (at {reasons.count(why)} of {len(reasons)} settings)" for why in lines]
     if told.get("target_se") is not None:
-        lines.append(f"asked for a standard error of the exponent of {told['target_se']:g}")
+        lines.append(f"target: standard error {told['target_se']:g}")
     if told.get("trainings") is not None:
         lines.append(f"{told['trainings']:,} trainings")
     if told.get("flops") is not None:
-        lines.append(f"at most {told['flops']:.2g} FLOPs")
+        lines.append(f"{told['flops']:.2g} FLOPs")
     return "; ".join(lines)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import planted_rows as planted
 from matplotlib.collections import PathCollection, QuadMesh
 
-from analysis import page, report
+from analysis import chosen, page, report
 from analysis.study import study
 from infra import catalogue, records
 
@@ -50,7 +50,7 @@ def test_an_adaptive_plan_shows_what_it_chose(tmp_path):
     told = line(html, "axes")
     assert told.startswith("d = 8; m chosen between 6 and 256, 10 values (first range 8 to 64); n = 8, 16, 32; seeds")
     assert told.endswith("; seeds chosen, at most 10 trainings at one grid point")
-    told = f"{ENDED[0]}; asked for a standard error of the exponent of 0.02; 450 trainings; at most "
+    told = f"{ENDED[0]}; target: standard error 0.02; 450 trainings; "
     assert line(html, "search") == told + "1.2 × 1012 FLOPs" and "1.2 × 10<sup>12</sup> FLOPs" in html
     assert f"\nsearch     {told}1.2e+12 FLOPs\n" in text
 
@@ -59,9 +59,17 @@ def test_each_setting_of_a_search_has_its_reason(tmp_path):
     search = {"target_se": 0.02, "ended": ENDED}
     axes = planted.AXES | {"d": [8, 16]}
     html, text = concluded(tmp_path, [], axes=axes, adaptive=True, search=search)
-    assert f"d = 8: {ENDED[0]}; d = 16: {ENDED[1]}; asked for" in text
+    assert f"d = 8: {ENDED[0]}; d = 16: {ENDED[1]}; target: " in text
     assert line(html, "axes").startswith("d = 8, 16; m chosen, none yet (first range 4 to 256)")
     assert line(html, "axes").endswith("; seeds chosen, at most 0 trainings at one grid point")
+
+
+def test_reasons_of_settings_in_no_known_order_are_counted():
+    plan = {"axes": {"d": [8, 16], "init_scale": [0.5, 1.0]}, "over": "n", "critical": "m"}
+    told = chosen.search(plan | {"search": {"ended": [ENDED[0], ENDED[1], ENDED[0], ENDED[0]]}})
+    assert told == f"{ENDED[0]} (at 3 of 4 settings); {ENDED[1]} (at 1 of 4 settings)"
+    assert chosen.search(plan | {"search": {"ended": [ENDED[0]] * 4}}) == ENDED[0]
+    assert chosen.search(plan | {"search": {"ended": []}}) == "not ended" and chosen.search(plan) == ""
 
 
 def test_a_tuned_plan_tells_what_the_tuning_took(tmp_path):
@@ -80,8 +88,8 @@ def test_widths_that_differ_from_n_to_n_are_marks_and_a_grid_is_cells(tmp_path):
     """One mark per (n, m) that was tried, the larger the more trainings, coloured by the share; no cell between."""
     some = [one for one in FULL if one["m"] >= one["n"] / 2 and one["seed"] < one["n"] / 4]
     planted.write(tmp_path, some)
-    chosen = study(str(tmp_path), planted.plan(tmp_path, adaptive=True))
-    figure = report.phase(chosen)
+    adaptive = study(str(tmp_path), planted.plan(tmp_path, adaptive=True))
+    figure = report.phase(adaptive)
     axes = figure.axes[0]
     (marks,) = [one for one in axes.collections if isinstance(one, PathCollection)]
     assert not [one for one in axes.collections if isinstance(one, QuadMesh)]
@@ -103,6 +111,6 @@ def test_the_catalogue_says_that_seeds_and_widths_were_chosen(tmp_path):
     axes = planted.AXES | {"m": [8]}
     grid = catalogue.settings(planted.plan(tmp_path, axes))
     assert (grid["seeds"], grid["m"], grid["d"]) == (10, 8, 8)
-    chosen = catalogue.settings(planted.plan(tmp_path, axes, adaptive=True))
-    assert chosen["seeds"] == "chosen" and "m" not in chosen and chosen["d"] == 8
+    search = catalogue.settings(planted.plan(tmp_path, axes, adaptive=True))
+    assert search["seeds"] == "chosen" and "m" not in search and search["d"] == 8
     assert records.read_plans(str(tmp_path))[0]["adaptive"]
