@@ -1,9 +1,9 @@
-# make demo | make claims | make test | make check    Everything is set up in .venv on first use.
+# make demo | make claims | make bench | make test | make check    Everything is set up in .venv on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo claims test fast check clean chromium
+.PHONY: demo claims bench test fast check clean chromium
 
 demo: .venv/ready
 	@echo "1/2  The known answer: random features interpolate n points iff m >= n."
@@ -14,6 +14,11 @@ demo: .venv/ready
 
 claims: .venv/ready  ## every sweep on its default grid, resumable, and one page of verdicts over all ten papers
 	$(BIN)/python -m sweeps
+
+bench: .venv/ready  ## the reference sweep against every way to run it today, then what a step costs; about an hour
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/stalls.py
 
 test: .venv/ready chromium fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
 	$(BIN)/python -m pytest -m cluster
