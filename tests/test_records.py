@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training import trained
 
+import trainables
 from infra import plan, records
 from infra.schema import cell_id, point_id
 from infra.storage import ResultsError
@@ -18,7 +19,8 @@ from infra.storage import ResultsError
 FAMILY = "random_features"
 AXES = {"n": [4, 8], "m": [4, 8], "tolerance": [1e-12, 0.5]}
 SEEDS = 3
-RECIPE = {"plan_id": "p", "family": FAMILY, "numerics": "1", "axes": AXES, "seeds": SEEDS, "created": "2026-01-01"}
+VERSION = trainables.load(FAMILY).VERSION
+RECIPE = {"plan_id": "p", "family": FAMILY, "numerics": VERSION, "axes": AXES, "seeds": SEEDS, "created": "2026-01-01"}
 PROVENANCE = {"compute_seconds": 0.1, "pack_seconds": 1.0, "host": "here", "device": "cpu", "threads": 1}
 
 
