@@ -140,8 +140,9 @@ def test_an_n_at_which_every_training_fits_gets_narrower_ones(search):
     assert asked and all(cell.m == 6 for cell in asked)  # two octaves below
 
 
-def test_where_it_may_go_is_limited_by_memory_and_flops():
+def test_where_it_may_go_is_limited_by_memory_and_flops(monkeypatch):
     """A kernel of a wide residual network holds m^2 numbers: what its narrow ones cost says little of it."""
+    monkeypatch.setattr(adaptive, "LARGEST_BYTES", 2**22)
     words = ["--family", "ntk_resnet", "--n", "4,24", "--m", "1,23", "--adaptive"]
     wide = Chooser("ntk_resnet", manifest(options.parse(NETS, words)), pa.table({}), Limits(0.02))
     widest = 0
@@ -151,7 +152,7 @@ def test_where_it_may_go_is_limited_by_memory_and_flops():
             cells = plan.from_columns(pack.family, pack.columns, pack.size)
             widest = max(widest, *(cell.m for cell in cells))
             wide.told(number, [("u", 1, 1.0)] * pack.size)
-    assert widest > 1000
+    assert widest > 200
     cost = plan.cost("ntk_resnet", wide.cell(wide.settings[0], 24, widest, 0))
     assert cost.bytes <= adaptive.LARGEST_BYTES and cost.flops_per_step * cost.steps <= adaptive.LARGEST_FLOPS
     assert wide.settings[0].space.limits[1] == widest

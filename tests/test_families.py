@@ -18,7 +18,7 @@ from analysis import theory
 from infra import options, pack, plan
 
 FAMILIES = trainables.names()
-LARGEST, FEWER = 200, 60  # cells in the largest pack compared bit for bit; fewer where a training is long
+LARGEST, FEWER = 200, 44  # cells in the largest pack compared bit for bit; fewer where a training is long
 LONG = 5e7  # FLOPs
 
 

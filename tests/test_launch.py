@@ -142,7 +142,7 @@ def test_the_order_of_values_does_not_make_another_plan(capsys, recorded):
 
 def test_the_command_widthlaw_answers_in_one_line(tmp_path):
     widthlaw = str(Path(sys.executable).parent / "widthlaw")
-    for arguments in (["sync", str(tmp_path)], ["ui", str(tmp_path)], ["snyc"], ["sync"]):
+    for arguments in (["sync", str(tmp_path)], ["snyc"]):
         finished = subprocess.run([widthlaw, *arguments], capture_output=True, text=True)
         assert finished.returncode == 2, arguments
         assert len(finished.stderr.strip().splitlines()) == 1, finished.stderr

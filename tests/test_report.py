@@ -65,12 +65,15 @@ def test_thresholds_are_the_fitted_ones_everywhere(known):
 
 
 def test_an_axis_along_which_success_ends_has_the_threshold_where_half_still_succeed(tmp_path):
-    law = {}
+    found = {}
     for name, rows in {"rising": FULL, "falling": [one | {"success": 1 - one["success"]} for one in FULL]}.items():
-        reported(tmp_path / name, rows, falling=name == "falling")
-        law[name] = planted.laws(tmp_path / name)[0]["groups"]["all"]
-    assert law["falling"]["law"] == law["rising"]["law"]
-    assert law["falling"]["thresholds"] == law["rising"]["thresholds"]
+        planted.plan(tmp_path / name, falling=name == "falling")
+        planted.write(tmp_path / name, rows)
+        (group,) = study(str(tmp_path / name), records.read_plans(str(tmp_path / name))[0]).groups
+        found[name] = group.law
+    rising, falling = found["rising"], found["falling"]
+    assert (falling.exponent, falling.interval, falling.status) == (rising.exponent, rising.interval, rising.status)
+    assert falling.points == rising.points
 
 
 def test_a_rate_is_fitted_per_n_where_every_training_fits(known):

@@ -239,7 +239,7 @@ def test_the_full_fit_is_quick() -> None:
 
 # Coverage, reduced: RUNS sweeps a row. A true coverage c is refused only below c - 3.1 sqrt(c (1 - c) / RUNS), which
 # happens by chance once in a thousand. The full run is benchmarks/thresholds.py.
-RUNS, FAST_RUNS = 60, 200
+RUNS, FAST_RUNS = 32, 200
 
 
 def least(covered: float, runs: int = RUNS) -> float:
