@@ -70,8 +70,8 @@ def plan_label(plan: Mapping[str, Any]) -> str:
     spans = []
     for name in naming_axes(plan):
         values = plan["axes"].get(name, [])
-        if not values:
-            continue
+        if not values or (plan.get("adaptive") and name == plan["critical"]):
+            continue  # the search goes where it must
         ends = values if isinstance(values[0], str) else sorted({min(values), max(values)})
         spans.append(f"{name}={('/' if isinstance(values[0], str) else '..').join(map(short, ends))}")
     how = "adaptive" if plan.get("adaptive") else f"{plan['seeds']} seeds"

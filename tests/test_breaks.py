@@ -14,7 +14,7 @@ from scipy import stats
 
 from analysis.powerlaws import fit_power_law
 
-RUNS = 24
+RUNS = 16
 
 
 def test_a_broken_law_is_that_of_its_last_part() -> None:

@@ -1,0 +1,153 @@
+"""Large sweeps: what planning, going on, the catalogue and the report cost as cells and rows grow.
+
+    python benchmarks/scale.py [largest, default 1000000]
+
+Writes scale.md beside this file. Each entry is measured in a process of its own, from its start, imports included. The
+rows are made, not trained: real rows of one training with other axes and planted outcomes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+GRID = {"n": "8:64:quarter-octave", "m": "8:128:quarter-octave"}  # 13 by 17 grid points, times d
+DEPTHS = {"random_features": "3,5", "two_layer_relu": "8,16"}
+ASKED = {"planning": (1_000_000, 60), "going on": (100_000, 20), "catalogue": (20_000, 60), "report": (1_000_000, 60)}
+SEEDS_OF = {"catalogue": 10}  # trainings a grid point there: 2,000 grid points
+MEMORY = 2.0  # GiB that planning may take
+
+
+def request(family: str, trainings: int, out: str, seeds: int | None = None) -> Any:
+    """A request for about so many trainings on the grid above."""
+    from infra import options
+    from sweeps.width_vs_n import SWEEP
+
+    axes = [f"--{name}={text}" for name, text in (GRID | {"d": DEPTHS[family]}).items()]
+    if seeds:  # as many grid points as it takes
+        points = trainings // seeds // (13 * 17 * 2) + 1
+        axes += [f"--init_scale={','.join(str(round(0.5 + 0.1 * i, 1)) for i in range(points))}"]
+    return options.parse(
+        SWEEP, [f"--family={family}", *axes, f"--seeds={seeds or trainings // (13 * 17 * 2)}", f"--out={out}"]
+    )
+
+
+def write_rows(asked: Any) -> None:
+    """Rows and plan of a request, every training recorded."""
+    import trainables
+    from infra import pack, plan, recipe, records, schema
+
+    family, out = asked.family, asked.options.out
+    module, rng = trainables.load(family), np.random.default_rng(0)
+    cells = plan.grid(family, asked.axes, asked.options.seeds)
+    run = pack.start(family, cells[:2])
+    while not pack.finished(run):
+        pack.advance(run)
+    origin = {
+        "pack_seconds": 1.0,
+        "finished": "2026-01-01T00:00:00+00:00",
+        "host": "here",
+        "device": "cpu",
+        "threads": 1,
+    }
+    row = pack.rows(run)[0] | origin | {"code": "c", "commit": "c", "packages": "p"}
+    for part in plan.packs(family, cells):
+        rows = []
+        for cell in plan.from_columns(family, part.columns, part.size):
+            axes, fits = asdict(cell), rng.random() < 1 / (1 + (0.5 * cell.n**1.2 / cell.m) ** 4)
+            names = ((schema.cell_id, "cell_id"), (schema.point_id, "point_id"))
+            of = {name: address(family, module.VERSION, axes) for address, name in names}
+            of |= {"success": int(fits), "outcome": "fit" if fits else "unfit"}
+            rows.append(row | axes | of)
+        records.write_shard(out, rows, plan.row_schema(family))
+    records.write_plan(out, recipe.manifest(asked))
+
+
+def planning(asked: Any) -> None:
+    from infra import plan
+
+    cells = plan.grid(asked.family, asked.axes, asked.options.seeds)
+    plan.check(asked.family, cells)
+    plan.packs(asked.family, plan.unrecorded(asked.family, cells, set()))
+
+
+def going_on(asked: Any) -> None:
+    from infra import driver, plan, recipe, records
+
+    out, family = asked.options.out, asked.family
+    known, _ = records.recorded(out, (family, plan.row_schema(family)))
+    cells = plan.grid(family, asked.axes, asked.options.seeds)
+    assert not plan.unrecorded(family, cells, known)
+    driver.recorded_counts(out, recipe.manifest(asked))
+
+
+def catalogue(asked: Any) -> None:
+    from infra import tracking
+
+    tracking.sync(asked.options.out, tracking.default_uri(asked.options.out))
+
+
+def report(asked: Any) -> None:
+    from analysis import report
+
+    report.write_report(asked.options.out)
+
+
+def measure(what: str, family: str, trainings: int, out: str) -> tuple[float, float, int]:
+    """Seconds, GiB at most, and trainings, of one entry in a process of its own."""
+    began = time.perf_counter()
+    command = [sys.executable, __file__, "only", what, family, str(trainings), out]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return time.perf_counter() - began, float(told[-2]) / 2**20, int(told[-1])
+
+
+def only(what: str, family: str, trainings: str, out: str) -> None:
+    """One entry: prints KiB at most and the number of trainings."""
+    asked = request(family, int(trainings), out, SEEDS_OF.get(what.removeprefix("write ")))
+    entries = {"planning": planning, "going on": going_on, "catalogue": catalogue, "report": report}
+    (write_rows if what.startswith("write") else entries[what])(asked)
+    count = asked.options.seeds * int(np.prod([len(values) for values in asked.axes.values()]))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, count)
+
+
+def main(largest: int = 1_000_000) -> None:
+    lines = [
+        "# Large sweeps",
+        "",
+        f"Written by `python benchmarks/scale.py {largest}`; seconds from a process's start, imports included.",
+        "",
+        "| what | family | trainings | s | GiB | asked for |",
+        "|---|---|---|---|---|---|",
+    ]
+    for what, (trainings, seconds) in ASKED.items():
+        family = "random_features" if what == "report" else "two_layer_relu"
+        for size in sorted({min(largest, trainings) // 10, min(largest, trainings)}):
+            with TemporaryDirectory() as out:
+                if what != "planning":
+                    measure(f"write {what}", family, size, out)
+                took, memory, count = measure(what, family, size, out)
+            bar = f"at most {seconds} s" + (f", {MEMORY:g} GiB" if what == "planning" else "")
+            lines.append(
+                f"| {what} | {family} | {count:,} | {took:.1f} | {memory:.2f} | {bar if size == trainings else ''} |"
+            )
+            print(lines[-1], flush=True)
+    Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["only"]:
+        only(*sys.argv[2:])
+    else:
+        main(*map(int, sys.argv[1:]))
