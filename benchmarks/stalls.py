@@ -8,32 +8,44 @@ Writes stalls.md beside this file. A false stop is a training that is found out 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
 from scipy import stats
 from speed import AXES
 
-from infra import records, stalls
+from infra import options, pack, plan, stalls
+from sweeps.width_vs_n import SWEEP
 
 ALLOWED = 1e-3
+COLUMNS = ("n", "m", "d", "outcome", "steps", "stalled_at")
+
+
+def looked_at(part: plan.Pack) -> list[dict[str, Any]]:
+    """A pack with looks and without stops: every training is audited."""
+    torch.set_num_threads(1)
+    stalls.AUDIT = 1.0
+    run = pack.start(part.family, plan.from_columns(part.family, part.columns, part.size), stop_hopeless=True)
+    while not pack.finished(run):
+        pack.advance(run)
+    return [{name: row[name] for name in COLUMNS} for row in pack.rows(run)]
 
 
 def to_the_end(seeds: int) -> Any:
-    """The reference sweep without stops, as a data frame."""
-    sweep = Path(__file__).parents[1] / "sweeps" / "width_vs_n.py"
-    axes = [f"--{name}={text}" for name, text in AXES.items()]
-    with TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, str(sweep), "--to-the-end", f"--seeds={seeds}", f"--out={folder}", *axes],
-                       check=True)  # fmt: skip
-        columns = ["n", "m", "d", "outcome", "steps", "stalled_at"]
-        return records.read_rows(folder, columns=columns)[0].to_pandas()
+    """The reference sweep, as a data frame."""
+    request = options.parse(SWEEP, [f"--{name}={text}" for name, text in AXES.items()])
+    assert request is not None
+    parts = plan.packs(request.family, plan.grid(request.family, request.axes, seeds), at_least=2)
+    return pd.DataFrame(
+        [row for rows in Parallel(n_jobs=2)(delayed(looked_at)(part) for part in parts) for row in rows]
+    )
 
 
 def line(name: str, rows: Any) -> str:

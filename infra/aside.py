@@ -36,7 +36,8 @@ class Aside:
         while self.open and (wait or self.pipe.poll()):
             ended, out, err = self.take()
             self.open -= 1
-            driver.say(err.rstrip()) if err else None
+            if err:
+                driver.say(err.rstrip())
             print(out, end="", flush=True)
             code = code or ended
         return code

@@ -48,7 +48,7 @@ class Run:
     budgets: dict[int, int]
     rows: dict[int, Row] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
-    to_the_end: bool = False  # stop no training that is out of reach
+    stop_hopeless: bool = False  # stop trainings that are out of reach
     strikes: dict[int, int] = field(default_factory=dict)  # looks in a row at which a cell was out of reach
     stalled_at: dict[int, int] = field(default_factory=dict)
 
@@ -65,16 +65,16 @@ def one_thread() -> Iterator[None]:
 
 
 @one_thread()
-def start(family: str, cells: Sequence[Any], device: str = "cpu", *, to_the_end: bool = False) -> Run:
-    """Draw and stack ``cells``; measure step 0. A cell that cannot be drawn becomes a ``failed`` row, alone. Trainings
-    that are out of reach are stopped (see ``stalls``), unless they are to go on ``to_the_end``.
+def start(family: str, cells: Sequence[Any], device: str = "cpu", *, stop_hopeless: bool = False) -> Run:
+    """Draw and stack ``cells``; measure step 0. A cell that cannot be drawn becomes a ``failed`` row, alone. With
+    ``stop_hopeless`` trainings that are out of reach are stopped (see ``stalls``).
 
     ValueError if the cells differ in a field of the family's SHAPE.
     """
     module = trainables.load(family)
     if len({tuple(getattr(cell, name) for name in module.SHAPE) for cell in cells}) > 1:
         raise ValueError(f"the cells of a pack of {family} must agree in {', '.join(module.SHAPE)}")
-    run = Run(family, list(cells), 0, [], None, [], [{} for _ in cells], {}, {}, {}, [0.0] * len(cells), to_the_end)
+    run = Run(family, list(cells), 0, [], None, [], [{} for _ in cells], {}, {}, {}, [0.0] * len(cells), stop_hopeless)
     began, states = time.perf_counter(), []
     for i, cell in enumerate(cells):
         try:
@@ -154,7 +154,7 @@ def look(run: Run) -> None:
         elif run.k >= run.budgets[i]:
             outcomes[i] = "unfit"
     going_on = [i for i in due if i not in outcomes]
-    if going_on and stalls.asked_at(run.k) and hasattr(module, "out_of_reach"):
+    if run.stop_hopeless and going_on and stalls.asked_at(run.k) and hasattr(module, "out_of_reach"):
         outcomes |= dict.fromkeys(stalled(run, going_on, state, due), "stalled")
     retire(run, outcomes, dict(zip(due, range(count), strict=True)), state)
     if run.live and 2 * len(run.live) <= len(run.slots) and len(run.slots) > 2:
@@ -172,7 +172,7 @@ def stalled(run: Run, cells: list[int], state: Any, due: list[int]) -> list[int]
         if run.strikes[i] == stalls.STRIKES:
             run.stalled_at.setdefault(i, run.k)
     struck = [i for i in cells if run.stalled_at.get(i) == run.k]
-    return [i for i in struck if not (run.to_the_end or stalls.audited(identity(run, i)))]
+    return [i for i in struck if not stalls.audited(identity(run, i))]
 
 
 def identity(run: Run, i: int) -> str:
@@ -260,7 +260,7 @@ def charge(run: Run, began: float) -> None:
 def save(run: Run) -> dict[str, Any]:
     """A run as plain containers and tensors, so that it can be read back with ``weights_only=True``."""
     names = ("family", "k", "slots", "live", "curves", "theory", "budgets", "rows", "seconds",
-             "to_the_end", "strikes", "stalled_at")  # fmt: skip
+             "stop_hopeless", "strikes", "stalled_at")  # fmt: skip
     parts = {name: getattr(run, name) for name in names}
     return parts | {"state": None if run.state is None else list(run.state)}
 

@@ -28,7 +28,7 @@ class Chooser(Protocol):
 class PackSearcher(Searcher):  # type: ignore[misc]
     """Suggests the chooser's packs. ``job`` makes a trial's config of a pack's number.
 
-    There is nothing to save: the state of the search is in the rows, from which the chooser is made.
+    There is nothing to save: the state of the search is in the rows and the plan, from which the chooser is made.
     """
 
     def __init__(self, chooser: Chooser, device: str, side_by_side: int, job: Callable[[int], dict[str, Any]]):

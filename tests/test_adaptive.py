@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from searching import answered
 
 from analysis.thresholds import fit_threshold
 from infra import adaptive, design, options, plan, records
@@ -44,17 +45,7 @@ def row(cell, letter):
 
 def trained(chooser, rounds=10**6):
     """Go on with planted outcomes; all trainings in their order."""
-    done = []
-    for _ in range(rounds):
-        numbers = chooser.next_packs("cpu", 2)
-        if not numbers:
-            break
-        for number in numbers:
-            pack = chooser.packs[number]
-            cells = plan.from_columns(pack.family, pack.columns, pack.size)
-            chooser.told(number, [(outcome(cell), 1, 0.1) for cell in cells])
-            done += cells
-    return done
+    return answered(chooser, lambda cell: (outcome(cell), 1, 0.1), rounds)
 
 
 def chooser(rows=None, **limits):
@@ -145,13 +136,8 @@ def test_where_it_may_go_is_limited_by_memory_and_flops(monkeypatch):
     monkeypatch.setattr(adaptive, "LARGEST_BYTES", 2**22)
     words = ["--family", "ntk_resnet", "--n", "4,24", "--m", "1,23", "--adaptive"]
     wide = Chooser("ntk_resnet", manifest(options.parse(NETS, words)), pa.table({}), Limits(0.02))
-    widest = 0
-    for _ in range(8):  # no training ever fits: the range is left, an octave or two at a time
-        for number in wide.next_packs("cpu", 2):
-            pack = wide.packs[number]
-            cells = plan.from_columns(pack.family, pack.columns, pack.size)
-            widest = max(widest, *(cell.m for cell in cells))
-            wide.told(number, [("u", 1, 1.0)] * pack.size)
+    cells = answered(wide, lambda _: ("u", 1, 1.0), rounds=8)  # the range is left, an octave or two at a time
+    widest = max(cell.m for cell in cells)
     assert widest > 200
     cost = plan.cost("ntk_resnet", wide.cell(wide.settings[0], 24, widest, 0))
     assert cost.bytes <= adaptive.LARGEST_BYTES and cost.flops_per_step * cost.steps <= adaptive.LARGEST_FLOPS

@@ -20,8 +20,8 @@ def not_audited(monkeypatch):
     monkeypatch.setattr(stalls, "AUDIT", 0.0)
 
 
-def trained(cells, **how):
-    run = pack.start("two_layer_relu", cells, **how)
+def trained(cells):
+    run = pack.start("two_layer_relu", cells, stop_hopeless=True)
     while not pack.finished(run):
         pack.advance(run)
     return [{k: v for k, v in row.items() if k != "compute_seconds"} for row in pack.rows(run)]
@@ -30,8 +30,8 @@ def trained(cells, **how):
 @pytest.fixture(scope="module")
 def whole():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stalls, "AUDIT", 0.0)
-        return trained(CELLS, to_the_end=True)
+        patch.setattr(stalls, "AUDIT", 1.0)
+        return trained(CELLS)
 
 
 def test_what_the_kernel_leaves_is_what_linear_descent_leaves():
@@ -65,7 +65,7 @@ def test_a_stalled_training_is_the_same_alone_and_after_an_interruption():
     together = trained(CELLS)
     for i in (0, 5, 11):
         assert trained([CELLS[i]]) == [together[i]]
-    run = pack.start("two_layer_relu", CELLS)
+    run = pack.start("two_layer_relu", CELLS, stop_hopeless=True)
     while run.k < 70:  # between the two looks
         pack.advance(run)
     again = pack.resume(pack.save(run), CELLS)
@@ -92,6 +92,13 @@ def test_the_share_that_is_audited_is_as_declared():
         patch.setattr(stalls, "AUDIT", 0.05)
         share = sum(stalls.audited(pack.cell_id(FAMILY, "1", {"seed": i})) for i in range(20_000)) / 20_000
     assert abs(share - 0.05) < 4 * (0.05 * 0.95 / 20_000) ** 0.5  # four standard errors
+
+
+def test_nothing_is_stopped_or_looked_at_unasked():
+    run = pack.start("two_layer_relu", CELLS[:4])
+    while not pack.finished(run):
+        pack.advance(run)
+    assert all(row["outcome"] != "stalled" and row["stalled_at"] is None for row in pack.rows(run))
 
 
 def test_to_the_end_trains_the_stalled_again_and_then_counts_the_whole_training(tmp_path, whole):

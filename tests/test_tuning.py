@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from searching import answered
 
 import trainables
 from infra import options, pack, plan, records, tuning
@@ -44,19 +45,6 @@ def row(cell, result):
     return {**axes, "numerics": version, "outcome": outcome, "steps": int(result[1]), "loss": result[2]}
 
 
-def tuned(search, rounds=10**6, result=planted):
-    """Go on with planted results; all trainings in their order."""
-    done = []
-    for _ in range(rounds):
-        numbers = search.next_packs("cpu", 2)
-        if not numbers:
-            break
-        for number in numbers:
-            search.told(number, [result(cell) for cell in search.cells[number]])
-            done += search.cells[number]
-    return done
-
-
 def start(rows=()):
     return tuning.Tuning("two_layer_relu", KNOB, CELLS, pa.Table.from_pylist(list(rows)) if rows else pa.table({}))
 
@@ -64,7 +52,7 @@ def start(rows=()):
 @pytest.fixture(scope="module")
 def search():
     found = start()
-    return found, tuned(found)
+    return found, answered(found, planted)
 
 
 def test_the_best_stable_step_size_is_found_at_each_grid_point(search):
@@ -85,7 +73,7 @@ def test_what_is_recorded_is_where_it_goes_on(search):
     found, cells = search
     first = cells[: len(cells) // 3 + 1]  # in the middle of a round
     again = start([row(cell, planted(cell)) for cell in first])
-    assert set(tuned(again)) == set(cells) - set(first)
+    assert set(answered(again, planted)) == set(cells) - set(first)
     assert [again.best(point) for point in again.points] == [found.best(point) for point in found.points]
 
 
@@ -112,7 +100,7 @@ def test_one_more_that_fits_counts_more_than_any_speed():
 
 def test_failed_trainings_leave_the_middle_of_the_range():
     found = start()
-    tuned(found, result=lambda _: ("x", math.nan, math.nan))
+    answered(found, lambda _: ("x", math.nan, math.nan))
     assert {found.best(point).step_size for point in found.points} == {1.0}
 
 
