@@ -56,7 +56,7 @@ def run(request: Request, end: Ending) -> int:
     plan.check(family, cells)
     recipe = manifest(request)
     recipe |= found_before(records.read_plans(out), recipe["plan_id"])
-    known, foreign = records.recorded(out, (family, plan.row_schema(family)), to_the_end=not stops(request))
+    known, foreign = records.recorded(out, (family, plan.row_schema(family)), to_the_end=to_the_end(request))
     missing = plan.unrecorded(family, cells, known)
     for file in foreign:
         say(f"not rows: {file.path}: {file.why}" + ("" if request.options.dry_run else "; set aside, the rest is used"))
@@ -104,12 +104,12 @@ def setup_of(request: Request, address: str | None) -> Any:
 
     resources, side_by_side = engine.resources(request.options.gpus)
     name, options = datetime.now(UTC).strftime("%Y%m%dT%H%M%S"), request.options
-    return engine.Setup(options.out, name, resources, side_by_side, address is not None, stops(request))
+    return engine.Setup(options.out, name, resources, side_by_side, address is not None, to_the_end(request))
 
 
-def stops(request: Request) -> bool:
-    """Whether hopeless trainings are stopped."""
-    return request.options.stop_hopeless and bool(request.sweep.critical)
+def to_the_end(request: Request) -> bool:
+    """Whether hopeless trainings go on."""
+    return request.options.to_the_end or not request.sweep.critical
 
 
 def choosing(request: Request, recipe: dict[str, Any]) -> Chooser:
@@ -164,7 +164,7 @@ def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: st
         recipe["points"] = [schema.point_id(family, recipe["numerics"], asdict(cell)) for cell in points]
         recipe["tuned"] |= search.spent(records.read_rows(out, family)[0])
         records.write_plan(out, recipe)
-        missing = plan.unrecorded(family, asked, records.recorded(out, to_the_end=not stops(request))[0])
+        missing = plan.unrecorded(family, asked, records.recorded(out, to_the_end=to_the_end(request))[0])
         say(f"{len(asked)} trainings asked for, {len(asked) - len(missing)} recorded in {out}, {len(missing)} to train")
         return train(request, missing, recipe, uri, address) if missing else trained
 

@@ -64,7 +64,7 @@ def resources(gpus: float | None) -> tuple[dict[str, float], int]:
 @dataclass(frozen=True)
 class Setup:
     """What all packs of a run share: the results folder, the run's name, what a pack takes and how many run side by
-    side, whether nodes must share checkpoints (else they go to a temporary folder), whether hopeless trainings stop.
+    side, whether nodes must share checkpoints (else they go to a temporary folder), whether hopeless trainings go on.
     """
 
     out: str
@@ -72,7 +72,7 @@ class Setup:
     request: dict[str, float]
     side_by_side: int
     shared: bool
-    stop_hopeless: bool
+    to_the_end: bool
 
     @property
     def device(self) -> str:
@@ -115,7 +115,7 @@ def origin(setup: Setup) -> dict[str, Any]:
     return {
         "out": setup.out if "://" in setup.out else storage.locate(setup.out)[1],
         "device": setup.device,
-        "stop_hopeless": setup.stop_hopeless,
+        "to_the_end": setup.to_the_end,
         "code": provenance.code(),
         "commit": provenance.commit(),
         "data_dir": os.environ.get("WIDTHLAW_DATA", ""),

@@ -46,11 +46,8 @@ class Options:
         str | None,
         Parameter(help="First find this knob's best value at each grid point, between the ends given for its axis."),
     ] = None
-    stop_hopeless: Annotated[
-        bool,
-        Parameter(
-            help="Stop trainings early that their family finds out of reach; some go on as a check.", negative=""
-        ),
+    to_the_end: Annotated[
+        bool, Parameter(help="Train the hopeless to the end of their budget too; else most are stopped.", negative="")
     ] = False
     gpus: Annotated[float | None, Parameter(help="GPUs per pack, may be a fraction; default 0.5 on GPU nodes.")] = None
 

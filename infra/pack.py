@@ -48,7 +48,7 @@ class Run:
     budgets: dict[int, int]
     rows: dict[int, Row] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
-    stop_hopeless: bool = False  # stop trainings that are out of reach
+    goals: dict[int, float] = field(default_factory=dict)  # loss at which a cell is fit; empty: none is stopped
     strikes: dict[int, int] = field(default_factory=dict)  # looks in a row at which a cell was out of reach
     stalled_at: dict[int, int] = field(default_factory=dict)
 
@@ -65,16 +65,16 @@ def one_thread() -> Iterator[None]:
 
 
 @one_thread()
-def start(family: str, cells: Sequence[Any], device: str = "cpu", *, stop_hopeless: bool = False) -> Run:
-    """Draw and stack ``cells``; measure step 0. A cell that cannot be drawn becomes a ``failed`` row, alone. With
-    ``stop_hopeless`` trainings that are out of reach are stopped (see ``stalls``).
+def start(family: str, cells: Sequence[Any], device: str = "cpu", *, to_the_end: bool = True) -> Run:
+    """Draw and stack ``cells``; measure step 0. A cell that cannot be drawn becomes a ``failed`` row, alone. Unless all
+    go ``to_the_end`` trainings that are out of reach are stopped (see ``stalls``).
 
     ValueError if the cells differ in a field of the family's SHAPE.
     """
     module = trainables.load(family)
     if len({tuple(getattr(cell, name) for name in module.SHAPE) for cell in cells}) > 1:
         raise ValueError(f"the cells of a pack of {family} must agree in {', '.join(module.SHAPE)}")
-    run = Run(family, list(cells), 0, [], None, [], [{} for _ in cells], {}, {}, {}, [0.0] * len(cells), stop_hopeless)
+    run = Run(family, list(cells), 0, [], None, [], [{} for _ in cells], {}, {}, {}, [0.0] * len(cells))
     began, states = time.perf_counter(), []
     for i, cell in enumerate(cells):
         try:
@@ -89,6 +89,9 @@ def start(family: str, cells: Sequence[Any], device: str = "cpu", *, stop_hopele
         run.theory = dict(zip(run.live, per_cell(module.theory, run.state, len(run.live)), strict=True))
         budgets = vmap(module.budget)(run.state)[: len(run.live)].tolist()
         run.budgets = dict(zip(run.live, budgets, strict=True))
+        if not to_the_end and hasattr(module, "goal"):
+            goals = vmap(module.goal)(run.state)[: len(run.live)].tolist()
+            run.goals = dict(zip(run.live, goals, strict=True))
         charge(run, began)
         look(run)
     return run
@@ -153,26 +156,22 @@ def look(run: Run) -> None:
             outcomes[i] = "fit"
         elif run.k >= run.budgets[i]:
             outcomes[i] = "unfit"
-    going_on = [i for i in due if i not in outcomes]
-    if run.stop_hopeless and going_on and stalls.asked_at(run.k) and hasattr(module, "out_of_reach"):
-        outcomes |= dict.fromkeys(stalled(run, going_on, state, due), "stalled")
+    if run.goals and on_grid:
+        outcomes |= {i: "stalled" for i in due if i not in outcomes and stalled(run, i)}
     retire(run, outcomes, dict(zip(due, range(count), strict=True)), state)
     if run.live and 2 * len(run.live) <= len(run.slots) and len(run.slots) > 2:
         run.state = select(run.state, padded([where[i] for i in run.live]))
         run.slots = padded(run.live)
 
 
-def stalled(run: Run, cells: list[int], state: Any, due: list[int]) -> list[int]:
-    """Those of ``cells`` that stop here because they are out of reach; ``due[j]`` is in slot j of ``state``."""
-    slots = padded([due.index(i) for i in cells])
-    left = padded([run.budgets[i] - run.k for i in cells])
-    hopeless = stalls.found(trainables.load(run.family), select(state, slots), left)
-    for i, out_of_reach in zip(cells, hopeless, strict=False):
-        run.strikes[i] = run.strikes.get(i, 0) + 1 if out_of_reach else 0
-        if run.strikes[i] == stalls.STRIKES:
-            run.stalled_at.setdefault(i, run.k)
-    struck = [i for i in cells if run.stalled_at.get(i) == run.k]
-    return [i for i in struck if not stalls.audited(identity(run, i))]
+def stalled(run: Run, i: int) -> bool:
+    """Whether cell ``i`` stops here because it is out of reach."""
+    curve = run.curves[i]
+    hopeless = stalls.out_of_reach(curve["step"], curve["loss"], run.goals[i], run.budgets[i])
+    run.strikes[i] = run.strikes.get(i, 0) + 1 if hopeless else 0
+    if run.strikes[i] == stalls.LOOKS:
+        run.stalled_at.setdefault(i, run.k)
+    return run.stalled_at.get(i) == run.k and not stalls.audited(identity(run, i))
 
 
 def identity(run: Run, i: int) -> str:
@@ -260,7 +259,7 @@ def charge(run: Run, began: float) -> None:
 def save(run: Run) -> dict[str, Any]:
     """A run as plain containers and tensors, so that it can be read back with ``weights_only=True``."""
     names = ("family", "k", "slots", "live", "curves", "theory", "budgets", "rows", "seconds",
-             "stop_hopeless", "strikes", "stalled_at")  # fmt: skip
+             "goals", "strikes", "stalled_at")  # fmt: skip
     parts = {name: getattr(run, name) for name in names}
     return parts | {"state": None if run.state is None else list(run.state)}
 

@@ -16,7 +16,7 @@ REPORT_SECONDS = 2.0  # a report costs the driver 5 ms; a killed worker loses at
 
 class PackTrial(tune.Trainable):  # type: ignore[misc]
     """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see plan.Pack), ``device``, ``out``, ``code``,
-    ``commit``, ``data_dir``, ``stop_hopeless``.
+    ``commit``, ``data_dir``, ``to_the_end``.
 
     A result carries ``outcomes``, one letter per cell (f, u, d, x; '.' while it trains), ``seconds`` so far and, at the
     end, ``results``, one per cell (see pack.result).
@@ -45,9 +45,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         began = time.perf_counter()
         if self.progress is None:
-            self.progress = pack.start(
-                self.job["family"], self.cells, self.device, stop_hopeless=self.job["stop_hopeless"]
-            )
+            self.progress = pack.start(self.job["family"], self.cells, self.device, to_the_end=self.job["to_the_end"])
         while not pack.finished(self.progress):
             pack.advance(self.progress)
             if time.perf_counter() - began > REPORT_SECONDS:

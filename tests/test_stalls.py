@@ -1,10 +1,10 @@
-"""Stalled trainings: what a kernel leaves in closed form, stopped alone or in a pack, audited, trained on request."""
+"""Stalled trainings: losses in closed form, stopped alone or in a pack, audited, trained on request."""
 
-from dataclasses import asdict, replace
+import math
+from dataclasses import asdict
 
 import pyarrow as pa
 import pytest
-import torch
 from planted_rows import FAMILY
 
 import trainables
@@ -17,11 +17,13 @@ CELLS = [family.Cell(n=12, m=4, d=8, max_steps=2000, seed=seed) for seed in rang
 
 @pytest.fixture(autouse=True)
 def not_audited(monkeypatch):
+    """And looked at early: these trainings are short."""
     monkeypatch.setattr(stalls, "AUDIT", 0.0)
+    monkeypatch.setattr(stalls, "FIRST", 64)
 
 
 def trained(cells):
-    run = pack.start("two_layer_relu", cells, stop_hopeless=True)
+    run = pack.start("two_layer_relu", cells, to_the_end=False)
     while not pack.finished(run):
         pack.advance(run)
     return [{k: v for k, v in row.items() if k != "compute_seconds"} for row in pack.rows(run)]
@@ -31,21 +33,41 @@ def trained(cells):
 def whole():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stalls, "AUDIT", 1.0)
+        patch.setattr(stalls, "FIRST", 64)
         return trained(CELLS)
 
 
-def test_what_the_kernel_leaves_is_what_linear_descent_leaves():
-    """With activations held fixed, 300 steps of r <- r - eta H r; the margin taken as 1."""
-    state = family.draw(replace(CELLS[0], n=8, m=64))
-    kernel, r = family.gram(state.G, state.Z), state.r.clone()
-    for _ in range(300):
-        r = r - state.eta * kernel @ r
-    left = float((r**2).mean())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(family, "SAFETY", 1.0)
-        for factor, out_of_reach in ((0.99, True), (1.01, False)):
-            at = state._replace(tolerance=torch.tensor(left * factor, dtype=torch.float64))
-            assert bool(family.out_of_reach(at, torch.tensor(300.0))) is out_of_reach
+def curve(rates, weights, budget):
+    """Steps of the grid and losses sum_i w_i exp(-2 rate_i k) / 2, as of linear descent on a fixed kernel."""
+    steps = [k for k in pack.GRID if k <= budget]
+    return steps, [sum(w * math.exp(-2 * rate * k) for rate, w in zip(rates, weights, strict=True)) / 2 for k in steps]
+
+
+@pytest.mark.parametrize(("rates", "weights"), [((0.01,), (1.0,)), ((0.02, 0.001), (1.0, 0.05)), ((0.1, 0.0), (2, 1))])
+def test_on_a_fixed_kernel_only_what_cannot_fit_is_out_of_reach(rates, weights):
+    """Its log loss is convex: going on at a rate of the past is never too slow. With one mode it is exact."""
+    budget = 1024  # on the grid
+    steps, losses = curve(rates, weights, budget)
+    for factor in (0.5, 0.999, 1.001, 2.0):
+        goal = losses[-1] * factor
+        told = [stalls.out_of_reach(steps[:i], losses[:i], goal, budget) for i in range(2, len(steps))]
+        assert not any(told) or factor < 1
+        if factor < 1:
+            assert told[-1]
+            first = told.index(True)
+            assert all(told[first:]) and steps[first + 1] >= stalls.FIRST
+            assert len(rates) > 1 or steps[first + 1] == 64
+
+
+def test_the_rate_is_that_of_the_last_octave():
+    steps, losses = [0, 256, 384, 512], [1.0, 0.5, 0.3, 0.25]  # halved in 256 steps, so a quarter after 512 more
+    assert stalls.out_of_reach(steps, losses, 0.0624, 1024) and not stalls.out_of_reach(steps, losses, 0.0626, 1024)
+
+
+def test_a_loss_that_rises_is_out_of_reach_and_one_that_is_low_enough_is_not():
+    steps = [k for k in pack.GRID if k <= 512]
+    assert stalls.out_of_reach(steps, [1.0 + k for k in steps], 0.9, 10_000)
+    assert not stalls.out_of_reach(steps, [0.5 for _ in steps], 0.9, 10_000)
 
 
 def test_only_trainings_that_do_not_fit_are_stopped_and_early(whole):
@@ -65,8 +87,8 @@ def test_a_stalled_training_is_the_same_alone_and_after_an_interruption():
     together = trained(CELLS)
     for i in (0, 5, 11):
         assert trained([CELLS[i]]) == [together[i]]
-    run = pack.start("two_layer_relu", CELLS, stop_hopeless=True)
-    while run.k < 70:  # between the two looks
+    run = pack.start("two_layer_relu", CELLS, to_the_end=False)
+    while run.k < 70:  # between two looks
         pack.advance(run)
     again = pack.resume(pack.save(run), CELLS)
     while not pack.finished(again):

@@ -14,7 +14,7 @@ def config(out):
     job = {"family": "two_layer_relu", "columns": plan.to_columns(CELLS), "size": len(CELLS), "out": str(out)}
     return {
         "job": job
-        | {"pack": 0, "device": "cpu", "code": provenance.code(), "commit": "", "data_dir": "", "stop_hopeless": False}
+        | {"pack": 0, "device": "cpu", "code": provenance.code(), "commit": "", "data_dir": "", "to_the_end": False}
     }
 
 

@@ -22,8 +22,8 @@ A family is a module with these names, written for ONE training; ``infra.pack`` 
     budget(state)   -> 0-d int64 tensor: steps after which an unsolved training is ``unfit``
 
 and, where it pays, ``step_packed(stacked)``: a faster exact form of ``step`` on a stacked state, free to work in place;
-where it can be told, ``out_of_reach(state, left)`` -> 0-d bool tensor: not to be solved in ``left`` more steps, by a
-margin (see infra/stalls.py);
+where hopeless trainings are to be told by their loss (see infra/stalls.py), ``goal(state)`` -> 0-d tensor: the loss at
+which a training is solved;
 and, where a cell needs files, ``check(cell)``: ValueError or OSError, in one line, when they are not there. They lie in
 the folder that the environment variable WIDTHLAW_DATA names (a sweep's ``--data-dir``).
 

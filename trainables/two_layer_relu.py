@@ -29,7 +29,7 @@ from torch import Tensor
 
 from trainables import axis, claim, generator
 
-VERSION = "3"
+VERSION = "4"
 SHAPE = ("n", "m", "d", "dtype")
 
 
@@ -153,9 +153,6 @@ CLAIMS = (
 # fmt: on
 
 
-SAFETY = 3.0  # activations do change: kernels gain small eigenvalues along the training
-
-
 class State(NamedTuple):
     X: Float[Tensor, "n d"]
     G: Float[Tensor, "n n"]  # X X^T
@@ -191,14 +188,15 @@ def draw(cell: Cell, form: Literal["gram", "plain"] | None = None) -> State:
     r0 = output(Z0, a) - y
     if not (G.isfinite().all() and r0.isfinite().all()):
         raise ValueError("the inputs or the first outputs overflow")
-    eigenvalues, vectors = torch.linalg.eigh(limit_gram(G))
-    lambda0, lambda_max = eigenvalues[0], eigenvalues[-1]
+    limit = limit_gram(G)
+    spectrum = eigenvalues(limit)
+    lambda0, lambda_max = spectrum[0], spectrum[-1]
     eta = cell.step_size / lambda_max
     steps = cell.budget / (eta * lambda0) if lambda0 > 0 else torch.tensor(math.inf)
     gram_form = form == "gram" if form else cell.n <= 2 * cell.d
     C = torch.zeros(cell.n, cell.m if gram_form else 0, dtype=torch.float64)
     real = (X, G, W0, W0, C, Z0, Z0, a, y, r0, r0, eta, lambda0, lambda_max)
-    real += (((vectors.T @ r0) ** 2 / eigenvalues).sum(), torch.tensor(cell.tolerance))
+    real += ((r0 * torch.linalg.solve_ex(limit, r0).result).sum(), torch.tensor(cell.tolerance))
     dtype = getattr(torch, cell.dtype)
     return State(*(t.to(dtype) for t in real), budget=steps.clamp(max=cell.max_steps).ceil().long())
 
@@ -251,8 +249,8 @@ def measure(s: State) -> dict[str, Float[Tensor, ""]]:
     rate = (s.r**2).sum().log() - (step(s).r ** 2).sum().log()
     return {
         "mean_squared_residual": (s.r**2).mean(),
-        "lambda_min_init": torch.linalg.eigvalsh(H0)[0],
-        "lambda_min_end": torch.linalg.eigvalsh(H)[0],
+        "lambda_min_init": lambda_min(H0, s),
+        "lambda_min_end": lambda_min(H, s),
         "gram_init_gap": spectral_norm(H0 - limit_gram(s.G)),
         "gram_drift": spectral_norm(H - H0),
         "rms_over_limit": (movement_squared(s).mean() * m / s.movement).sqrt(),
@@ -286,13 +284,9 @@ def budget(s: State) -> Int[Tensor, ""]:
     return s.budget
 
 
-def out_of_reach(s: State, left: Float[Tensor, ""]) -> Bool[Tensor, ""]:
-    """Whether the kernel as it is leaves too much: while no activation changes, r(k+1) = (I - eta H(k)) r(k), so that
-    each mode of H(k) shrinks by 1 - eta lambda a step; here with SAFETY times as many steps as are ``left``."""
-    rates, modes = torch.linalg.eigh(gram(s.G, s.Z))
-    parts = (modes * s.r[:, None]).sum(0)  # of r along each mode
-    shrunk = torch.log1p(-(s.eta * rates).clamp(0, 0.5)) * (2 * SAFETY * left.to(s.r.dtype))
-    return (parts * parts * shrunk.exp()).mean() > s.tolerance
+def goal(s: State) -> Float[Tensor, ""]:
+    """The loss at which a training is solved."""
+    return s.tolerance * s.r.shape[0] / 2
 
 
 def output(Z: Float[Tensor, "n m"], a: Float[Tensor, " m"]) -> Float[Tensor, " n"]:
@@ -314,9 +308,21 @@ def limit_gram(G: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     return G * (math.pi - angle) / (2 * math.pi)
 
 
+def eigenvalues(S: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
+    """Of a symmetric matrix, ascending; torch.linalg.eigvalsh under vmap computes vectors too, at twice the cost."""
+    values: Tensor = torch.ops.aten._linalg_eigh(S, compute_v=False)[0]
+    return values
+
+
+def lambda_min(H: Float[Tensor, "n n"], s: State) -> Float[Tensor, ""]:
+    """Smallest eigenvalue of H, eq. (3): 0 where its rank, at most m d, is below n."""
+    rank = s.a.shape[0] * s.X.shape[1]
+    return eigenvalues(H)[0] if rank >= len(H) else torch.zeros_like(H[0, 0])
+
+
 def spectral_norm(S: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     """Spectral norm of a symmetric matrix."""
-    return torch.linalg.eigvalsh(S).abs().max()
+    return eigenvalues(S).abs().max()
 
 
 def movement_squared(s: State) -> Float[Tensor, " m"]:
