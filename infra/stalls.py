@@ -1,12 +1,12 @@
 """Trainings without hope: told by their loss, stopped before their budget; and how often that is wrong.
 
 While the kernel H of a training stays as it is, r(k+1) = (I - eta H) r(k) and |r(k)|^2 is a sum of c_i (1 - eta
-lambda_i)^2k, the logarithm of which is convex in k. So the loss at the end of the budget is at least what one comes to
-by going on at the mean rate of the last octave of steps. Where a family's ``goal`` tells the loss at which a training is
-fit, its trainings are looked at in every point of the grid, from FIRST steps on; one whose loss would stay above the
-goal, LOOKS times in a row, is stalled. Kernels do change, so this is statistics and no proof: a share AUDIT of all trainings,
-chosen by content address, goes on to the end all the same with the step in its row (``stalled_at``), and how many of
-them fit is the rate of false stops.
+lambda_i)^2k, the logarithm of which is convex in k. So the loss at the end of the budget is at least what one comes
+to by going on at the mean rate of the last octave of steps. Where a family's ``goal`` tells the loss at which a
+training is fit, its trainings are looked at in every point of the grid, from FIRST steps on; one whose loss would
+stay above the goal, LOOKS times in a row, is stalled. Kernels do change, so this is statistics and no proof: a share
+AUDIT of all trainings, chosen by content address, goes on to the end all the same with the step in its row
+(``stalled_at``), and how many of them fit is the rate of false stops.
 """
 
 import bisect
