@@ -19,14 +19,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from torch.func import vmap
 
 import trainables
-from infra import options, plan
+from infra import options, pack, plan
 from infra.sweep import Sweep
 from sweeps.__main__ import NAMES
 
 SECONDS = 0.4  # a measurement
+STEPS = 8  # a call
 SHAPES = [(n, m, d) for d in (16, 32, 100) for n in (128, 256, 512) for m in (256, 512, 1024, 2048)]
 
 
@@ -41,25 +41,27 @@ def rate(step: Callable[[], Any]) -> float:
 
 
 def stepping(family: str, cells: list[Any]) -> Callable[[], Any]:
-    """A function that takes one step of a pack of ``cells``; of one training, unstacked, where there is one only."""
+    """A function that takes STEPS steps of a pack of ``cells``; of one training, unstacked, where there is one only."""
     module = trainables.load(family)
     states = [module.draw(cell) for cell in cells]
     state = states[0] if len(states) == 1 else module.State(*map(torch.stack, zip(*states, strict=True)))
-    packed = getattr(module, "step_packed", None) or vmap(module.step)
-    step = module.step if len(states) == 1 else packed
 
-    def once() -> None:
+    def block() -> None:
         nonlocal state
         with torch.no_grad():
-            state = step(state)
+            if len(states) == 1:
+                for _ in range(STEPS):
+                    state = module.step(state)
+            else:
+                state = pack.stepped(family, state, STEPS)
 
-    return once
+    return block
 
 
 def pack_of(family: str, point: Any) -> list[Any]:
     """As many seeds of a grid point as the plan puts into a pack of it."""
     cells = [plan.replace(point, seed=seed) for seed in range(plan.LARGEST_PACK)]
-    return plan.from_columns(family, (pack := plan.packs(family, cells)[0]).columns, pack.size)
+    return plan.from_columns(family, (part := plan.packs(family, cells)[0]).columns, part.size)
 
 
 def typical(family: str) -> Any:
@@ -105,9 +107,9 @@ def shares(rounds: int) -> list[str]:
     best = peak(torch.float64)
     for n, m, d in SHAPES:
         cells = pack_of("two_layer_relu", trainables.load("two_layer_relu").Cell(n=n, m=m, d=d))
-        step, gram = stepping("two_layer_relu", cells), n <= 2 * d
+        steps, gram = stepping("two_layer_relu", cells), n <= 2 * d
         flops = len(cells) * (2.0 * n * n * m if gram else 4.0 * n * m * d)
-        found = [100 * flops * rate(step) / (2 * 1024**3 * rate(best)) for _ in range(rounds)]
+        found = [100 * flops * STEPS * rate(steps) / (2 * 1024**3 * rate(best)) for _ in range(rounds)]
         lines.append(f"| {d} | {n} | {m} | {len(cells)} | {'Gram' if gram else 'plain'} | {spread(found, '.0f')} |")
         print(lines[-1], flush=True)
     return lines

@@ -105,15 +105,24 @@ def advance(run: Run) -> None:
     """
     if not run.live:
         return
-    module, began = trainables.load(run.family), time.perf_counter()
-    step = getattr(module, "step_packed", None) or vmap(module.step)
+    began = time.perf_counter()
     target = min(GRID[bisect.bisect_right(GRID, run.k)], *(run.budgets[i] for i in run.live))
     with torch.no_grad():
-        for _ in range(target - run.k):
-            run.state = step(run.state)
+        run.state = stepped(run.family, run.state, target - run.k)
     run.k = target
     charge(run, began)
     look(run)
+
+
+def stepped(family: str, state: Any, count: int) -> Any:
+    """A stacked state ``count`` steps on; it may have been worked on in place."""
+    module = trainables.load(family)
+    if hasattr(module, "steps_packed"):
+        return module.steps_packed(state, count)
+    step = vmap(module.step)
+    for _ in range(count):
+        state = step(state)
+    return state
 
 
 def finished(run: Run) -> bool:

@@ -21,11 +21,10 @@ A family is a module with these names, written for ONE training; ``infra.pack`` 
     solved(state)   -> 0-d bool tensor: the success criterion
     budget(state)   -> 0-d int64 tensor: steps after which an unsolved training is ``unfit``
 
-and, where it pays, ``step_packed(stacked)``: a faster exact form of ``step`` on a stacked state, free to work in place;
-where hopeless trainings are to be told by their loss (see infra/stalls.py), ``goal(state)`` -> 0-d tensor: the loss at
-which a training is solved;
-and, where a cell needs files, ``check(cell)``: ValueError or OSError, in one line, when they are not there. They lie in
-the folder that the environment variable WIDTHLAW_DATA names (a sweep's ``--data-dir``).
+and, where they make sense: ``steps_packed(stacked, count)``, a faster exact form of so many steps on a stacked state,
+free to work in place; ``goal(state)`` -> 0-d tensor, the loss at which a training is solved, if the hopeless are to be
+told by their loss (see infra/stalls.py); ``check(cell)``, if a cell needs files: ValueError or OSError, in one line, if
+they are not there. They lie in the folder that the environment variable WIDTHLAW_DATA names (a sweep's ``--data-dir``).
 
 Two observed names mean something to the analysis: ``sketch``, a vector that keeps inner products of the weights, as
 many numbers a layer as the axis ``sketch_size`` says, is drawn as a map (for a sweep with "sketch" among its curves);

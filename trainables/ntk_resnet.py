@@ -178,12 +178,14 @@ def step(s: State) -> State:
     return tracked(*moved(s, s.hidden - uphill(s)[1:].mT @ s.H[:-1]))
 
 
-def step_packed(s: State) -> State:
-    """``step`` on a stacked state: the large matrices in place, and the solver on the stack (2.6 times faster)."""
-    matrices = (s.hidden, vmap(uphill)(s)[:, 1:].mT, s.H[:, :-1])
-    hidden, D, H = (each.flatten(0, 1) for each in matrices)
-    hidden.baddbmm_(D, H, alpha=-1.0)
-    return tracked(*vmap(moved)(s, hidden.view(s.hidden.shape)))
+def steps_packed(s: State, count: int) -> State:
+    """Steps on a stacked state: the large matrices in place, and the solver on the stack (2.6 times faster)."""
+    for _ in range(count):
+        matrices = (s.hidden, vmap(uphill)(s)[:, 1:].mT, s.H[:, :-1])
+        hidden, D, H = (each.flatten(0, 1) for each in matrices)
+        hidden.baddbmm_(D, H, alpha=-1.0)
+        s = tracked(*vmap(moved)(s, hidden.view(s.hidden.shape)))
+    return s
 
 
 def uphill(s: State) -> Float[Tensor, "depth n m"]:
