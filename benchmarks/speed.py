@@ -89,12 +89,30 @@ def widthlaw(seeds: int, folder: Path) -> tuple[dict[str, Any], Any]:
     rows = records.read_rows(str(folder))[0].to_pandas()
     found.pop("output")
     packs = rows.drop_duplicates(["finished", "pack_seconds"])
-    return found | {"cells": len(rows), "training_seconds": float(packs.pack_seconds.sum())}, rows
+    rows["end"] = rows.steps.where(~rows.outcome.isin(["unfit", "stalled"]), rows.budget_steps)
+    gram = rows.n <= 2 * rows.d
+    per_step = (2 * rows.n * rows.n * rows.m).where(gram, 4 * rows.n * rows.d * rows.m)
+    counts = {"flops": (per_step * rows.steps).sum(), "flops_to_the_end": (per_step * rows.end).sum()}
+    counts |= {"cells": len(rows), "training_seconds": packs.pack_seconds.sum()}
+    counts |= {"unfit": (rows.success == 0).sum(), "stalled": (rows.outcome == "stalled").sum()}
+    return found | {name: float(value) for name, value in counts.items()}, rows
+
+
+def peak() -> float:
+    """Operations a second of a matrix product on both cores, float64."""
+    code = (
+        "import time, torch; a = torch.randn(2, 2048, 2048, dtype=torch.float64); out = a[0] @ a[1]\n"
+        "began = time.perf_counter()\n"
+        "for _ in range(5): torch.mm(a[0], a[1], out=out)\n"
+        "print(5 * 2 * 2048**3 / (time.perf_counter() - began))"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    return float(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
 
 
 def sample(rows: Any, name: str, round_: int) -> Any:
     """The cells that a peer trains in a round: every k-th by cost, others each round; of vmap whole points."""
-    flops = rows.n * rows.m * rows.d * (rows.steps + 1)
+    flops = rows.n * rows.m * rows.d * (rows.end + 1)
     if name.startswith("vmap"):
         points = flops.groupby([rows.n, rows.m, rows.d]).sum().sort_values().index
         chosen = points[offsets(len(points), PEERS[name], round_)]
@@ -117,7 +135,9 @@ def peer(name: str, rows: Any, round_: int, folder: Path) -> dict[str, Any]:
     same = [outcome == one for (outcome, _), one in zip(told["results"], ours, strict=True)]
     found.pop("output")
     whole = told["seconds"] * len(rows) / len(chosen)
-    return found | {"cells": len(chosen), "training": told["seconds"], "whole": whole, "same": sum(same) / len(same)}
+    flops = float((4 * chosen.n * chosen.d * chosen.m * chosen.end).sum())
+    counts = {"cells": len(chosen), "training": told["seconds"], "flops": flops}
+    return found | counts | {"whole": whole, "same": sum(same) / len(same)}
 
 
 def main(rounds: int = 3, seeds: int = 64) -> None:
@@ -125,9 +145,9 @@ def main(rounds: int = 3, seeds: int = 64) -> None:
     for round_ in range(rounds):
         with TemporaryDirectory() as name:
             ours, rows = widthlaw(seeds, Path(name) / "results")
-            one: dict[str, Any] = {"widthlaw": ours}
+            one: dict[str, Any] = {"widthlaw": ours | {"peak": peak()}}
             print(
-                f"round {round_ + 1} of {rounds}: widthlaw {ours['seconds']:.0f} s for {ours['cells']} cells",
+                f"round {round_ + 1} of {rounds}: widthlaw {ours['seconds']:.0f} s for {ours['cells']:.0f} cells",
                 flush=True,
             )
             for each in PEERS:

@@ -27,7 +27,7 @@ def write(folder: Path) -> None:
     told = json.loads((folder / "speed.json").read_text())
     rounds = told["rounds"]
     ours = [one["widthlaw"] for one in rounds]
-    lines = [*head(told, ours), *table(rounds, ours)]
+    lines = [*head(told, ours), *table(rounds, ours), *limit(rounds, ours)]
     (folder / "speed.md").write_text("\n".join(lines) + "\n")
     draw(rounds, ours, folder)
     print("\n".join(lines))
@@ -39,7 +39,8 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]]) -> list[str]:
     return [
         "# Speed: the same cells through every way one would train them today",
         "",
-        f"{ours[0]['cells']:,} trainings of `two_layer_relu` ({axes}; {told['seeds']} seeds), half of which never fit,",
+        f"{ours[0]['cells']:,.0f} trainings of `two_layer_relu` ({axes}; {told['seeds']} seeds), {ours[0]['unfit']:,.0f} of"
+        f" which never fit ({ours[0]['stalled']:,.0f} stopped early),",
         f"on 2 cores, {len(ours)} interleaved rounds: median (least to most). Written by `python benchmarks/speed.py`.",
         "",
         f"widthlaw from the command to the report: {spread([one['seconds'] for one in ours])} s,"
@@ -48,28 +49,48 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]]) -> list[str]:
         f" {spread([100 * share for share in outside])}% of the two cores' time is not spent training.",
         "",
         "A peer trains a sample of these cells, every k-th by cost, in each round; its imports and Ray's start are not",
-        "counted. *times*: its seconds per training over widthlaw's, everything included.",
+        "counted. *times*: its seconds per training over widthlaw's, everything included. *peak*: operations of the steps'",
+        "matrix products a second over those of a large matrix product on both cores.",
         "",
     ]
 
 
+def limit(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
+    """What the steps' operations would take at the peak, and how much faster than the best loop that is."""
+    peak = statistics.median(one["peak"] for one in ours)
+    seconds, whole = (statistics.median(one[name] for one in ours) / peak for name in ("flops", "flops_to_the_end"))
+    wall = statistics.median(one["seconds"] for one in ours)
+    loops = [name for name in rounds[0] if BARS.get(name) == 25]
+    best = min(statistics.median(one[name]["whole"] for one in rounds) for name in loops)
+    return [
+        "",
+        f"The limit: the machine's peak is {peak / 1e9:.0f} GFLOP/s. At it the steps of these trainings take {whole:.0f} s,"
+        f" with the hopeless stopped early {seconds:.0f} s",
+        f"(widthlaw takes {wall:.0f} s for everything), so that no implementation of the same steps is more than"
+        f" {best / seconds:.0f} times as fast as the",
+        f"best loop; widthlaw is {best / wall:.1f} times.",
+    ]
+
+
 def table(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
-    columns = ("", "trainings an hour", "times", "wanted", "CPU s a training", "peak GiB", "same outcome")
-    lines = [f"| {' | '.join(columns)} |", "|---|---|---|---|---|---|---|"]
+    columns = ("", "trainings an hour", "times", "wanted", "CPU s a training", "% of peak", "GiB", "same outcome")
+    lines = [f"| {' | '.join(columns)} |", "|---|---|---|---|---|---|---|---|"]
     rate = [3600 * one["cells"] / one["seconds"] for one in ours]
     cpu = [one["cpu_seconds"] / one["cells"] for one in ours]
     peak = max(one["peak_bytes"] for one in ours) / 2**30
-    lines.append(f"| widthlaw | {spread(rate)} | | | {spread(cpu, ',.3f')} | {peak:.1f} | |")
+    share = [100 * one["flops"] / one["seconds"] / one["peak"] for one in ours]
+    lines.append(f"| widthlaw | {spread(rate)} | | | {spread(cpu, ',.3f')} | {spread(share, '.1f')} | {peak:.1f} | |")
     for name in [name for name in rounds[0] if name != "widthlaw"]:
         peers = [one[name] for one in rounds]
         ratios = [peer["whole"] / our["seconds"] for peer, our in zip(peers, ours, strict=True)]
         rate = [3600 * peer["cells"] / peer["training"] for peer in peers]
         cpu = [peer["cpu_seconds"] / peer["cells"] for peer in peers]
         peak = max(peer["peak_bytes"] for peer in peers) / 2**30
+        share = [100 * one["flops"] / one["training"] / our["peak"] for one, our in zip(peers, ours, strict=True)]
         same = sum(peer["same"] * peer["cells"] for peer in peers) / sum(peer["cells"] for peer in peers)
         lines.append(
-            f"| {name} | {spread(rate)} | {spread(ratios)} | {BARS.get(name, '')} | {spread(cpu, ',.2f')} | {peak:.1f}"
-            f" | {same:.1%} |"
+            f"| {name} | {spread(rate)} | {spread(ratios)} | {BARS.get(name, '')} | {spread(cpu, ',.2f')}"
+            f" | {spread(share, '.1f')} | {peak:.1f} | {same:.1%} |"
         )
     return lines
 
