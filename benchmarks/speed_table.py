@@ -39,8 +39,8 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]]) -> list[str]:
     return [
         "# Speed: the same cells through every way one would train them today",
         "",
-        f"{ours[0]['cells']:,.0f} trainings of `two_layer_relu` ({axes}; {told['seeds']} seeds), {ours[0]['unfit']:,.0f} of"
-        f" which never fit ({ours[0]['stalled']:,.0f} stopped early),",
+        f"{ours[0]['cells']:,.0f} trainings of `two_layer_relu` ({axes}; {told['seeds']} seeds),"
+        f" {ours[0]['unfit']:,.0f} of which never fit ({ours[0]['stalled']:,.0f} stopped early),",
         f"on 2 cores, {len(ours)} interleaved rounds: median (least to most). Written by `python benchmarks/speed.py`.",
         "",
         f"widthlaw from the command to the report: {spread([one['seconds'] for one in ours])} s,"
@@ -49,8 +49,8 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]]) -> list[str]:
         f" {spread([100 * share for share in outside])}% of the two cores' time is not spent training.",
         "",
         "A peer trains a sample of these cells, every k-th by cost, in each round; its imports and Ray's start are not",
-        "counted. *times*: its seconds per training over widthlaw's, everything included. *peak*: operations of the steps'",
-        "matrix products a second over those of a large matrix product on both cores.",
+        "counted. *times*: its seconds per training over widthlaw's, everything included. *peak*: operations of the",
+        "steps' matrix products a second over those of a large matrix product on both cores.",
         "",
     ]
 
@@ -64,8 +64,8 @@ def limit(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]
     best = min(statistics.median(one[name]["whole"] for one in rounds) for name in loops)
     return [
         "",
-        f"The limit: the machine's peak is {peak / 1e9:.0f} GFLOP/s. At it the steps of these trainings take {whole:.0f} s,"
-        f" with the hopeless stopped early {seconds:.0f} s",
+        f"The limit: the machine's peak is {peak / 1e9:.0f} GFLOP/s. At it the steps of these trainings take"
+        f" {whole:.0f} s, with the hopeless stopped early {seconds:.0f} s",
         f"(widthlaw takes {wall:.0f} s for everything), so that no implementation of the same steps is more than"
         f" {best / seconds:.0f} times as fast as the",
         f"best loop; widthlaw is {best / wall:.1f} times.",
