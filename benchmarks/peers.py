@@ -36,10 +36,10 @@ def halved_squares(W: torch.Tensor, X: torch.Tensor, a: torch.Tensor, y: torch.T
     return ((outputs(W, X, a) - y) ** 2).sum() / 2
 
 
-def train_one(axes: dict[str, Any]) -> Result:
+def train_one(axes: dict[str, Any], device: str = "cpu") -> Result:
     """A training as one writes it: forward, backward, step, and a look at the loss now and then."""
     cell = family.Cell(**axes)
-    s = family.draw(cell, form="plain")
+    s = family.State(*(tensor.to(device) for tensor in family.draw(cell, form="plain")))
     W, eta, budget = s.W.clone().requires_grad_(), float(s.eta), int(s.budget)
     first = float(halved_squares(W, s.X, s.a, s.y))
     for k in range(budget + 1):

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any
 
 import ray
+import torch
 from ray import tune
 
 from infra import interrupt, provenance, storage
@@ -50,15 +51,28 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def resources(gpus: float | None) -> tuple[dict[str, float], int]:
-    """What one pack takes, and how many packs run side by side. EngineError if that is more GPUs than there are."""
+    """What one pack takes, and how many packs run side by side. EngineError if that is more GPUs than there are, or if
+    torch cannot use the one that Ray lends."""
     total = ray.cluster_resources()
     cards = total.get("GPU", 0.0)
     if gpus and cards < gpus:
         raise EngineError(f"--gpus {gpus:g}: the cluster has {cards:g} GPUs")
     share = (0.5 if cards else 0.0) if gpus is None else gpus
+    if share and (why := ray.get(ray.remote(unusable).options(num_cpus=0, num_gpus=share).remote())):
+        raise EngineError(why)
     cpus = int(total.get("CPU", 1))
     request = {"cpu": 1.0} | ({"gpu": share} if share else {})
     return request, max(1, min(cpus, int(cards / share) if share else cpus))
+
+
+def unusable() -> str:
+    """Why torch cannot use the GPU of this process, in one line; "" if it can."""
+    if torch.cuda.is_available():
+        return ""
+    return (
+        f"host {provenance.host()}: Ray lends a GPU, but torch {torch.__version__} finds none: install a build of "
+        "torch for its CUDA, or give --gpus 0"
+    )
 
 
 @dataclass(frozen=True)
