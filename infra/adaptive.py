@@ -18,6 +18,7 @@ import trainables
 from analysis.outcomes import Array
 from analysis.thresholds import Tally, tally_counts
 from infra import design, plan
+from infra.memory import Budget
 from infra.pack import ENDED, LETTERS, Result
 from infra.plan import Pack
 from infra.space import Cell, Space
@@ -78,6 +79,7 @@ class Chooser:
         self.began, self.trained = time.monotonic(), 0  # trainings recorded, ended and under way
         self.spent, self.under_way = 0.0, 0.0  # FLOPs: of what has ended, and at most of what has not
         self.packs: list[Pack] = []
+        self.budget: Budget | None = None
         self.places: list[list[tuple[Setting, Point]]] = []  # of each pack's cells
         first = sorted(recipe["axes"][self.critical])
         self.settings = [Setting(axes, space(family, recipe, axes), float(first[-1])) for axes in beside(recipe)]
@@ -106,9 +108,10 @@ class Chooser:
             setting.done = self.why_done(setting, setting.tally())
         return self.left() < 1 or all(setting.done for setting in self.settings)
 
-    def next_packs(self, device: str, side_by_side: int) -> list[int]:
+    def next_packs(self, device: str, side_by_side: int, budget: Budget | None = None) -> list[int]:
         """Numbers of the next packs, the longest first; none when the search is over, or waits for nothing more to ask
         while trainings are under way."""
+        self.budget = budget
         cells: list[Any] = []
         owners: dict[Any, tuple[Setting, Point]] = {}
         left = self.left()
@@ -122,7 +125,7 @@ class Chooser:
                     owners[training] = setting, (cell.over, cell.critical)
             left -= sum(cell.trainings for cell in asked)
         first = len(self.packs)
-        for pack in plan.packs(self.family, cells, device, side_by_side):
+        for pack in plan.packs(self.family, cells, device, side_by_side, budget):
             trainings = plan.from_columns(pack.family, pack.columns, pack.size)
             self.packs.append(pack)
             self.places.append([owners[training] for training in trainings])
@@ -160,11 +163,20 @@ class Chooser:
             known, wider = setting.allowed, min(2 * setting.allowed, space.limits[1])
             sizes = [self.cost(setting, space.over[-1], m).bytes for m in (max(1.0, known // 2), known)]
             growth = max(1.0, sizes[1] / max(1, sizes[0]))  # a state that is likely too large is not drawn
-            if sizes[1] * growth > LARGEST_BYTES or too_large(self.cost(setting, space.over[-1], wider)):
+            if sizes[1] * growth > LARGEST_BYTES or self.too_large(setting, wider):
                 setting.space = replace(space, limits=(space.limits[0], known))
                 return False
             setting.allowed = wider
         return True
+
+    def too_large(self, setting: Setting, width: float) -> bool:
+        """Does a training of this width cost more than the search may ask for, or its pack of two more memory?"""
+        over = setting.space.over[-1]
+        cost = self.cost(setting, over, width)
+        if cost.bytes > LARGEST_BYTES or cost.flops_per_step * cost.steps > LARGEST_FLOPS:
+            return True
+        peak = plan.peak(self.family, self.cell(setting, over, width, 0))
+        return self.budget is not None and 2 * peak > self.budget.of_pack
 
     def cost(self, setting: Setting, over: float, critical: float) -> plan.Cost:
         """What a training at a point costs."""
@@ -247,11 +259,6 @@ class Chooser:
         room = f"{LARGEST_BYTES / 2**30:g} GiB or {LARGEST_FLOPS:.0e} FLOPs a training"
         where = f"{self.critical} from {low:g} to {high:g}, {self.over} from {over[0]:g} to {over[-1]:g}"
         return f"begins     {where}; {flops} FLOPs a training at most; farther as need be, up to {room}"
-
-
-def too_large(cost: plan.Cost) -> bool:
-    """Does a training cost more than the search may ask for?"""
-    return cost.bytes > LARGEST_BYTES or cost.flops_per_step * cost.steps > LARGEST_FLOPS
 
 
 def beside(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:

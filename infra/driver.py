@@ -91,7 +91,7 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
 
     with engine.connected(address):
         setup = setup_of(request, address)
-        packs = plan.packs(request.family, cells, setup.device, setup.side_by_side)
+        packs = plan.packs(request.family, cells, setup.device, setup.side_by_side, setup.budget)
         progress = Progress(packs, recorded_counts(out, recipe), recipe)
         with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
             return engine.train(packs, setup, progress)
@@ -104,7 +104,8 @@ def setup_of(request: Request, address: str | None) -> Any:
 
     resources, side_by_side = engine.resources(request.options.gpus)
     name, options = datetime.now(UTC).strftime("%Y%m%dT%H%M%S"), request.options
-    return engine.Setup(options.out, name, resources, side_by_side, address is not None, to_the_end(request))
+    budget = engine.budget(resources, side_by_side, address)
+    return engine.Setup(options.out, name, resources, side_by_side, address is not None, to_the_end(request), budget)
 
 
 def to_the_end(request: Request) -> bool:

@@ -13,8 +13,9 @@ import ray
 import torch
 from ray import tune
 
-from infra import interrupt, provenance, storage
+from infra import interrupt, memory, provenance, storage
 from infra.environment import EngineError, Trained
+from infra.memory import Budget
 from infra.plan import Pack
 from infra.progress import Progress
 from infra.searcher import Chooser, PackSearcher
@@ -75,10 +76,23 @@ def unusable() -> str:
     )
 
 
+def budget(request: dict[str, float], side_by_side: int, address: str | None) -> Budget:
+    """What packs may take on the smallest node; of a cluster's cards only the driver's own, if any, is known."""
+    if "gpu" in request:
+        return memory.here("cuda", 1 / min(1.0, request["gpu"]))
+    if not address:
+        return memory.here("cpu", side_by_side)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    free = ("memory", "object_store_memory")  # Ray divides what was free when the node started
+    budgets = [Budget(sum(node.get(name, 0) for name in free), int(node["CPU"])) for node in nodes]
+    return min(budgets, key=lambda one: one.of_pack)
+
+
 @dataclass(frozen=True)
 class Setup:
     """What all packs of a run share: the results folder, the run's name, what a pack takes and how many run side by
-    side, whether nodes must share checkpoints (else they go to a temporary folder), whether hopeless trainings go on.
+    side, whether nodes must share checkpoints (else they go to a temporary folder), whether hopeless trainings go on,
+    the memory there is.
     """
 
     out: str
@@ -87,6 +101,7 @@ class Setup:
     side_by_side: int
     shared: bool
     to_the_end: bool
+    budget: Budget
 
     @property
     def device(self) -> str:
@@ -98,13 +113,13 @@ def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
     common = origin(setup)
     left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
     with session(setup, progress) as (where, stop):
+        relay = Relay(progress, stop)
         try:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
                 if left and any(DEAD in error for error in errors):
-                    relay = Relay(progress, stop)
                     what = {"param_space": {"job": tune.grid_search(list(left))}}
                     errors = fit(what, {}, f"{setup.name}-{attempt}", setup.request, relay, where)
-                    left = [job for job in left if not progress.finished(job["pack"])]
+                    left = [relay.limited(job) for job in left if not progress.finished(job["pack"])]
         except Stopped:
             return Trained(interrupted=True)
     reasons = [error for error in errors if DEAD not in error] or errors
@@ -114,11 +129,14 @@ def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
 def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
     """Train the packs that ``chooser`` asks for, side by side and one more waiting, until it asks for no more."""
     common, side = origin(setup), setup.side_by_side
-    searcher = PackSearcher(chooser, setup.device, side, lambda i: job(i, chooser.packs[i]) | common)
-    how = {"search_alg": searcher, "num_samples": -1, "max_concurrent_trials": side + 1}
     with session(setup, progress) as (where, stop):
+        relay = Relay(progress, stop)
+        searcher = PackSearcher(
+            chooser, setup.device, side, lambda i: relay.limited(job(i, chooser.packs[i]) | common), setup.budget
+        )
+        how = {"search_alg": searcher, "num_samples": -1, "max_concurrent_trials": side + 1}
         try:
-            errors = fit({}, how, setup.name, setup.request, Relay(progress, stop), where)
+            errors = fit({}, how, setup.name, setup.request, relay, where)
         except Stopped:
             return Trained(interrupted=True)
     return Trained(lost=searcher.lost, error=errors[0]) if searcher.lost else Trained()
@@ -138,7 +156,7 @@ def origin(setup: Setup) -> dict[str, Any]:
 
 def job(number: int, pack: Pack) -> dict[str, Any]:
     """A pack as a trial is told of it."""
-    return {"pack": number, "family": pack.family, "columns": pack.columns, "size": pack.size}
+    return {"pack": number, "family": pack.family, "columns": pack.columns, "size": pack.size, "largest": 0}
 
 
 @contextlib.contextmanager
@@ -195,10 +213,16 @@ class Stopped(BaseException):
 
 
 class Relay(tune.Callback):  # type: ignore[misc]
-    """Hands the packs' reports to the progress display, and a signal to Tune's loop, which turns ten times a second."""
+    """Hands the packs' reports to the progress display, and a signal to Tune's loop, which turns ten times a second.
+
+    A pack whose worker has died is taken up again in halves: the kernel and Ray kill a worker that takes too much
+    memory. ``largest``: of such packs, trainings at a time at most.
+    """
 
     def __init__(self, progress: Progress, stop: Event):
         self.progress, self.stop = progress, stop
+        self.largest: dict[int, int] = {}
+        self.short: set[int] = set()  # packs of which it is known that memory was short
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore them, which we never do; the display stays here."""
@@ -209,4 +233,28 @@ class Relay(tune.Callback):  # type: ignore[misc]
             raise Stopped
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
-        self.progress.update(trial.config["job"]["pack"], result["outcomes"])
+        number = trial.config["job"]["pack"]
+        if result["short"] and number not in self.short:
+            self.short.add(number)
+            self.tell(number, f"too little memory ({result['short']})", result["largest"])
+        self.progress.update(number, result["outcomes"])
+
+    def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
+        self.halve(trial.config["job"])
+
+    def on_trial_error(self, *, trial: Any, **_: Any) -> None:
+        self.halve(trial.config["job"])
+
+    def halve(self, job: dict[str, Any]) -> None:
+        """A worker is gone: its pack goes on in halves, from its last checkpoint if it has one."""
+        job["largest"] = self.largest[job["pack"]] = max(1, -(-(job["largest"] or job["size"]) // 2))
+        self.tell(job["pack"], "its worker was lost, perhaps for want of memory", job["largest"])
+
+    def limited(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The job of a pack with what is known of its size."""
+        return job | {"largest": self.largest.get(job["pack"], 0)}
+
+    def tell(self, number: int, what: str, largest: int) -> None:
+        """One line to the user, above the display."""
+        line = f"pack {number}: {what}; it goes on with at most {largest} trainings at a time, and the same rows"
+        self.progress.console.print(line, soft_wrap=True, highlight=False, markup=False)

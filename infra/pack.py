@@ -35,7 +35,10 @@ Result = tuple[str, float, float]  # outcome letter, steps, last loss
 
 @dataclass
 class Run:
-    """A pack under way. ``slots[j]`` is the index of the cell in slot j of ``state`` (padding repeats the last one)."""
+    """A pack under way. ``slots[j]`` is the index of the cell in slot j of ``state`` (padding repeats the last one).
+
+    Without a state the ``live`` cells are yet to be drawn.
+    """
 
     family: str
     cells: list[Any]
@@ -74,27 +77,41 @@ def start(family: str, cells: Sequence[Any], device: str = "cpu", *, to_the_end:
     module = trainables.load(family)
     if len({tuple(getattr(cell, name) for name in module.SHAPE) for cell in cells}) > 1:
         raise ValueError(f"the cells of a pack of {family} must agree in {', '.join(module.SHAPE)}")
-    run = Run(family, list(cells), 0, [], None, [], [{} for _ in cells], {}, {}, {}, [0.0] * len(cells))
-    began, states = time.perf_counter(), []
-    for i, cell in enumerate(cells):
+    run = waiting(family, cells)
+    enter(run, device, to_the_end)
+    return run
+
+
+def waiting(family: str, cells: Sequence[Any]) -> Run:
+    """A pack of which nothing is drawn."""
+    live, seconds = list(range(len(cells))), [0.0] * len(cells)
+    return Run(family, list(cells), 0, [], None, live, [{} for _ in cells], {}, {}, {}, seconds)
+
+
+def enter(run: Run, device: str, to_the_end: bool) -> None:
+    """Draw and stack the live cells of a run that has no state; measure step 0."""
+    module, began = trainables.load(run.family), time.perf_counter()
+    drawn, states = [], []
+    for i in run.live:
         try:
-            states.append(module.draw(cell))
-            run.live.append(i)
+            states.append(module.draw(run.cells[i]))
+            drawn.append(i)
         except (ArithmeticError, ValueError, torch.linalg.LinAlgError) as error:
             run.rows[i] = failed_row(run, i, f"draw: {error}")
+    run.live = drawn
     if run.live:
         run.slots = padded(run.live)
-        stacked = (torch.stack(tensors).to(device) for tensors in zip(*padded(states), strict=True))
+        stacked = [torch.stack(tensors).to(device) for tensors in zip(*padded(states), strict=True)]
+        del states  # held twice no longer than it takes
         run.state = module.State(*stacked)
-        run.theory = dict(zip(run.live, per_cell(module.theory, run.state, len(run.live)), strict=True))
+        run.theory |= zip(run.live, per_cell(module.theory, run.state, len(run.live)), strict=True)
         budgets = vmap(module.budget)(run.state)[: len(run.live)].tolist()
-        run.budgets = dict(zip(run.live, budgets, strict=True))
+        run.budgets |= zip(run.live, budgets, strict=True)
         if not to_the_end and hasattr(module, "goal"):
             goals = vmap(module.goal)(run.state)[: len(run.live)].tolist()
-            run.goals = dict(zip(run.live, goals, strict=True))
+            run.goals |= zip(run.live, goals, strict=True)
         charge(run, began)
         look(run)
-    return run
 
 
 @one_thread()
@@ -141,14 +158,21 @@ def result(row: Mapping[str, Any]) -> Result:
     return LETTERS[row["outcome"]], row["steps"], math.nan if loss is None else loss
 
 
+def on_grid(k: int) -> bool:
+    return k == GRID[bisect.bisect_left(GRID, k)]
+
+
+def due_now(run: Run) -> list[int]:
+    """The cells to be observed at this step: on GRID all, else those at their budget."""
+    return [i for i in run.live if on_grid(run.k) or run.k == run.budgets[i]]
+
+
 def look(run: Run) -> None:
     """Observe the cells that are due, write rows for those that are done, and shrink the batch when half of it is.
 
     A cell is due at the points of GRID and at its own budget, whatever its neighbours do.
     """
-    module = trainables.load(run.family)
-    on_grid = run.k == GRID[bisect.bisect_left(GRID, run.k)]
-    due = [i for i in run.live if on_grid or run.k == run.budgets[i]]
+    module, due = trainables.load(run.family), due_now(run)
     where = {i: slot for slot, i in reversed(list(enumerate(run.slots)))}
     state = run.state if len(due) == len(run.slots) else select(run.state, padded([where[i] for i in due]))
     count = len(due)
@@ -165,7 +189,7 @@ def look(run: Run) -> None:
             outcomes[i] = "fit"
         elif run.k >= run.budgets[i]:
             outcomes[i] = "unfit"
-    if run.goals and on_grid:
+    if run.goals and on_grid(run.k):
         outcomes |= {i: "stalled" for i in due if i not in outcomes and stalled(run, i)}
     retire(run, outcomes, dict(zip(due, range(count), strict=True)), state)
     if run.live and 2 * len(run.live) <= len(run.slots) and len(run.slots) > 2:

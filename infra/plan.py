@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,6 +18,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import trainables
+from infra import memory
+from infra.memory import Budget
 from infra.schema import Column, cell_id, of_rows
 
 STEPS = {
@@ -47,6 +50,7 @@ class Pack:
     flops: float  # if every training runs to its budget
     bytes: int  # working set
     steps: int = 0  # of its longest training
+    peak: int = 0  # bytes at most, see memory.peak
 
     @property
     def seconds(self) -> float:
@@ -184,12 +188,16 @@ def unrecorded(family: str, cells: Sequence[Any], recorded: set[str]) -> list[An
     return [cell for cell in cells if cell_id(family, version, asdict(cell)) not in recorded]
 
 
-def packs(family: str, cells: Sequence[Any], device: str = "cpu", at_least: int = 1) -> list[Pack]:
-    """Group cells by shape and split each group by memory; longest pack first, so that no core waits long at the end.
+def packs(
+    family: str, cells: Sequence[Any], device: str = "cpu", at_least: int = 1, budget: Budget | None = None
+) -> list[Pack]:
+    """Group cells by shape and split each group: the states of a pack fit the cache, its peak the ``budget`` (default:
+    of this machine). Longest pack first, so that no core waits long at the end.
 
-    ``at_least`` is the number of packs that can run side by side: a lone large group is split over them.
+    ``at_least`` is the number of packs that can run side by side: a lone large group is split over them. PlanError if
+    a pack of two is over the budget: a training alone runs as two.
     """
-    module = trainables.load(family)
+    module, budget = trainables.load(family), budget or memory.here(device, at_least)
     groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for cell in cells:
         groups[tuple(getattr(cell, name) for name in module.SHAPE)].append(cell)
@@ -199,7 +207,10 @@ def packs(family: str, cells: Sequence[Any], device: str = "cpu", at_least: int 
         of_point = {point: cost(family, point) for point in dict.fromkeys(points)}
         costs = [of_point[point] for point in points]
         cell_bytes = max(1, *(each.bytes for each in costs))
-        largest = max(2, min(LARGEST_PACK, WORKING_SET[device] // cell_bytes))
+        most = max(1, next((found for point in of_point if (found := peak(family, point))), 0))
+        if 2 * most > budget.of_pack:
+            raise PlanError(too_large(module, group[0], 2 * most, budget))
+        largest = max(2, min(LARGEST_PACK, WORKING_SET[device] // cell_bytes, budget.of_pack // most))
         if len(groups) < at_least:
             largest = max(2, min(largest, math.ceil(len(group) / at_least)))
         count = math.ceil(len(group) / largest)
@@ -207,7 +218,8 @@ def packs(family: str, cells: Sequence[Any], device: str = "cpu", at_least: int 
             part = slice(i * len(group) // count, (i + 1) * len(group) // count)
             size, flops = len(group[part]), sum(each.flops_per_step * each.steps for each in costs[part])
             steps = max(each.steps for each in costs[part])
-            result.append(Pack(family, to_columns(group[part]), size, flops, size * cell_bytes, steps))
+            whole = size * cell_bytes, steps, max(2, size) * most
+            result.append(Pack(family, to_columns(group[part]), size, flops, *whole))
     return sorted(result, key=lambda pack: -pack.seconds)
 
 
@@ -226,11 +238,35 @@ def cost(family: str, cell: Any) -> Cost:
     except (MemoryError, RuntimeError) as error:
         if not re.search("allocate|overflow|^$", str(error)):
             raise
-        shape = " ".join(f"--{name} {getattr(cell, name)}" for name in module.SHAPE)
-        raise PlanError(f"{shape}: a training is too large for this machine's memory") from None
+        raise PlanError(too_large(module, cell)) from None
     numbers = sum(tensor.numel() for tensor in state)
     size = sum(tensor.numel() * tensor.element_size() for tensor in state)
     return Cost(float(counter.get_total_flops() + numbers), max(0, int(module.budget(state))), size)
+
+
+@lru_cache(maxsize=10_000)
+def peak(family: str, cell: Any) -> int:
+    """Bytes that a training takes at its peak in a pack, the same for all of its shape; 0 where it cannot be drawn."""
+    try:
+        return memory.peak(trainables.load(family), cell)
+    except (ArithmeticError, ValueError, torch.linalg.LinAlgError):
+        return 0
+    except (MemoryError, RuntimeError) as error:
+        if not memory.lacking(error):
+            raise
+        raise PlanError(too_large(trainables.load(family), cell)) from None
+
+
+def too_large(module: Any, cell: Any, size: int = 0, budget: Budget | None = None) -> str:
+    """The line that refuses a shape: a pack of two takes ``size`` bytes, more than the ``budget`` gives it."""
+    shape = " ".join(f"--{name} {getattr(cell, name)}" for name in module.SHAPE)
+    most = budget.most(size) if budget else 0
+    if not most:
+        return f"{shape}: a training is too large for this machine's memory"
+    return (
+        f"{shape}: a pack of two takes about {size / 2**30:.2g} GiB, and {most} at a time fit in the memory; start Ray "
+        f"with fewer CPUs (ray start --head --num-cpus {most}) and give --address auto"
+    )
 
 
 def to_columns(cells: Sequence[Any]) -> dict[str, Any]:

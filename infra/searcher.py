@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
+from infra.memory import Budget
 from infra.pack import Result
 from infra.plan import Pack
 
@@ -18,7 +19,7 @@ class Chooser(Protocol):
 
     packs: list[Pack]
 
-    def next_packs(self, device: str, side_by_side: int) -> list[int]:
+    def next_packs(self, device: str, side_by_side: int, budget: Budget | None = None) -> list[int]:
         """Numbers of the next packs; none at the end, or while it waits for what is under way."""
 
     def told(self, number: int, results: Sequence[Result]) -> None:
@@ -31,9 +32,16 @@ class PackSearcher(Searcher):  # type: ignore[misc]
     There is nothing to save: the state of the search is in the rows and the plan, from which the chooser is made.
     """
 
-    def __init__(self, chooser: Chooser, device: str, side_by_side: int, job: Callable[[int], dict[str, Any]]):
+    def __init__(
+        self,
+        chooser: Chooser,
+        device: str,
+        side_by_side: int,
+        job: Callable[[int], dict[str, Any]],
+        budget: Budget | None = None,
+    ):
         super().__init__()
-        self.chooser, self.device, self.side_by_side, self.job = chooser, device, side_by_side, job
+        self.chooser, self.machine, self.job = chooser, (device, side_by_side, budget), job
         self.waiting: deque[int] = deque()
         self.flying: dict[str, int] = {}
         self.tries: dict[int, int] = {}
@@ -42,7 +50,7 @@ class PackSearcher(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next pack; None to wait for what is under way, FINISHED at the end."""
         if not self.waiting:
-            self.waiting.extend(self.chooser.next_packs(self.device, self.side_by_side))
+            self.waiting.extend(self.chooser.next_packs(*self.machine))
         if not self.waiting:
             return None if self.flying else str(Searcher.FINISHED)
         self.flying[trial_id] = number = self.waiting.popleft()

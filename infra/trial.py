@@ -1,4 +1,7 @@
-"""One Ray Tune trial = one pack: train in blocks, checkpoint between reports, write the rows at the end."""
+"""One Ray Tune trial = one pack: train in blocks, checkpoint between reports, write the rows at the end.
+
+Where memory is short, the pack goes on in halves (see ``halving``).
+"""
 
 import os
 import time
@@ -9,17 +12,17 @@ from typing import Any
 import torch
 from ray import tune
 
-from infra import pack, plan, provenance, records
+from infra import halving, pack, plan, provenance, records
 
 REPORT_SECONDS = 2.0  # a report costs the driver 5 ms; a killed worker loses at most this, or one block if it is longer
 
 
 class PackTrial(tune.Trainable):  # type: ignore[misc]
     """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see plan.Pack), ``device``, ``out``, ``code``,
-    ``commit``, ``data_dir``, ``to_the_end``.
+    ``commit``, ``data_dir``, ``to_the_end``, ``largest`` (trainings at a time, at most; 0: the whole pack).
 
     A result carries ``outcomes``, one letter per cell (f, u, d, x; '.' while it trains), ``seconds`` so far and, at the
-    end, ``results``, one per cell (see pack.result).
+    end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -34,7 +37,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         torch.set_num_threads(1)
         self.device = job["device"]
         self.cells = plan.from_columns(job["family"], job["columns"], job["size"])
-        self.progress: pack.Run | None = None
+        self.progress: halving.Parts | None = None
         self.seconds = 0.0
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -45,19 +48,26 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         began = time.perf_counter()
         if self.progress is None:
-            self.progress = pack.start(self.job["family"], self.cells, self.device, to_the_end=self.job["to_the_end"])
-        while not pack.finished(self.progress):
-            pack.advance(self.progress)
+            self.progress = halving.start(
+                self.job["family"],
+                self.cells,
+                self.device,
+                to_the_end=self.job["to_the_end"],
+                largest=self.job["largest"],
+            )
+        while not halving.finished(self.progress):
+            halving.advance(self.progress)
             if time.perf_counter() - began > REPORT_SECONDS:
                 break
         self.seconds += time.perf_counter() - began
-        done = pack.finished(self.progress)
+        done = halving.finished(self.progress)
         if done:
-            self.write(self.progress)
-        rows = self.progress.rows
+            self.write(self.progress.whole)
+        rows = self.progress.whole.rows
         outcomes = "".join(pack.LETTERS[rows[i]["outcome"]] if i in rows else "." for i in range(len(self.cells)))
         results = [pack.result(rows[i]) for i in range(len(self.cells))] if done else []
-        return {"done": done, "outcomes": outcomes, "seconds": self.seconds, "results": results}
+        told = {"largest": self.progress.largest, "short": self.progress.why}
+        return {"done": done, "outcomes": outcomes, "seconds": self.seconds, "results": results} | told
 
     def write(self, run: pack.Run) -> None:
         """One atomic shard with the pack's rows and where they come from."""
@@ -76,9 +86,11 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         if self.progress is not None:
-            torch.save(pack.save(self.progress) | {"pack_seconds": self.seconds}, Path(checkpoint_dir) / "pack.pt")
+            torch.save(halving.save(self.progress) | {"pack_seconds": self.seconds}, Path(checkpoint_dir) / "pack.pt")
 
     def load_checkpoint(self, checkpoint: str) -> None:
         saved = torch.load(Path(checkpoint) / "pack.pt", weights_only=True, map_location=self.device)
         self.seconds = saved.pop("pack_seconds")
-        self.progress = pack.resume(saved, self.cells, self.device)
+        self.progress = halving.resume(saved, self.cells, self.device)
+        if self.job["largest"]:
+            halving.limit(self.progress, self.job["largest"])

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 import trainables
 from infra import plan
+from infra.memory import Budget
 from infra.pack import ENDED, Result, result
 from infra.plan import Pack
 from infra.records import TUNING_SEED
@@ -47,11 +48,11 @@ class Tuning:
         self.known = recorded(family, rows)
         self.points = [Point(cell, optuna_search(family, knob, cell)) for cell in grid_points(knob, cells)]
 
-    def next_packs(self, device: str, side_by_side: int) -> list[int]:
+    def next_packs(self, device: str, side_by_side: int, budget: Budget | None = None) -> list[int]:
         """Numbers of the next packs, the longest first; none while every grid point waits for what is under way."""
         missing = [training for point in self.points for training in self.advance(point)]
         first = len(self.packs)
-        for pack in plan.packs(self.family, missing, device, side_by_side):
+        for pack in plan.packs(self.family, missing, device, side_by_side, budget):
             self.packs.append(pack)
             self.cells.append(plan.from_columns(pack.family, pack.columns, pack.size))
         return list(range(first, len(self.packs)))

@@ -18,8 +18,8 @@ class Rounds:
     def __init__(self, *sizes):
         self.rounds, self.packs, self.results, self.asked = list(sizes), [], {}, []
 
-    def next_packs(self, device, side_by_side):
-        self.asked.append((device, side_by_side))
+    def next_packs(self, device, side_by_side, budget):
+        self.asked.append((device, side_by_side, budget))
         if len(self.results) < len(self.packs) or not self.rounds:
             return []
         first = len(self.packs)
@@ -46,7 +46,7 @@ def done(number):
 def test_packs_come_in_the_choosers_order_and_it_is_asked_only_when_none_is_left():
     search = searcher(3)
     assert [search.suggest(f"trial {i}") for i in range(3)] == [pack(0), pack(1), pack(2)]
-    assert search.chooser.asked == [("cpu", 2)]
+    assert search.chooser.asked == [("cpu", 2, None)]
 
 
 def test_it_waits_for_what_is_under_way_and_ends_when_nothing_is():

@@ -15,6 +15,7 @@ def config(out):
     return {
         "job": job
         | {"pack": 0, "device": "cpu", "code": provenance.code(), "commit": "", "data_dir": "", "to_the_end": False}
+        | {"largest": 0}
     }
 
 
@@ -27,11 +28,11 @@ def test_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
     first.save_checkpoint(str(tmp_path / "checkpoint"))
     second = PackTrial(config(tmp_path))
     second.load_checkpoint(str(tmp_path / "checkpoint"))
-    assert second.progress.k == first.progress.k > 0
+    assert second.progress.parts[0].k == first.progress.parts[0].k > 0
     assert second.seconds == first.seconds > 0
     while not second.step()["done"]:
         pass
-    rows = by_id(pack.rows(second.progress))
+    rows = by_id(pack.rows(second.progress.whole))
     assert_same_bits(rows, trained("two_layer_relu", CELLS))
     recorded = records.read_rows(str(tmp_path))[0].to_pylist()
     assert {row["cell_id"]: row["loss"] for row in recorded} == {key: row["loss"] for key, row in rows.items()}

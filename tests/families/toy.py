@@ -24,7 +24,11 @@ class Cell:
 
 
 SMALL = Cell(m=4)
-COLUMNS = {"loss": ("half the squared norm", "1")}
+COLUMNS = {
+    "loss": ("half the squared norm", "1"),
+    "largest": ("largest entry", "1"),
+    "first": ("first entry, before", "1"),
+}
 
 
 class State(NamedTuple):
@@ -44,6 +48,18 @@ def step(s: State) -> State:
 
 def observe(s: State) -> dict[str, Tensor]:
     return {"loss": (s.W**2).sum() / 2}
+
+
+def measure(s: State) -> dict[str, Tensor]:
+    return {"largest": s.W.abs().max()}
+
+
+def theory(s: State) -> dict[str, Tensor]:
+    return {"first": s.W[0, 0]}
+
+
+def solved(s: State) -> Tensor:
+    return (s.W == 0).all()
 
 
 def budget(s: State) -> Tensor:
