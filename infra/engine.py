@@ -23,6 +23,7 @@ from infra.trial import PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
 DEAD = "actor is dead"  # how Ray says that a worker's process is gone
+STARVED = "out of memory issue"  # and that it has killed it itself
 
 
 @contextlib.contextmanager
@@ -205,7 +206,8 @@ def fit(
             verbose=0,
         ),
     )
-    return [storage.last_line(error) for error in tuner.fit().errors]
+    return ["Ray killed a worker for want of memory" if STARVED in str(error) else storage.last_line(error)
+            for error in tuner.fit().errors]  # fmt: skip
 
 
 class Stopped(BaseException):
@@ -247,8 +249,10 @@ class Relay(tune.Callback):  # type: ignore[misc]
 
     def halve(self, job: dict[str, Any]) -> None:
         """A worker is gone: its pack goes on in halves, from its last checkpoint if it has one."""
-        job["largest"] = self.largest[job["pack"]] = max(1, -(-(job["largest"] or job["size"]) // 2))
-        self.tell(job["pack"], "its worker was lost, perhaps for want of memory", job["largest"])
+        before = job["largest"] or job["size"]
+        job["largest"] = self.largest[job["pack"]] = -(-before // 2)
+        if job["largest"] < before:
+            self.tell(job["pack"], "its worker was lost, perhaps for want of memory", job["largest"])
 
     def limited(self, job: dict[str, Any]) -> dict[str, Any]:
         """The job of a pack with what is known of its size."""
