@@ -41,8 +41,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One plan on the page. pictures: by "phase", "thresholds", "map", "metric-NAME", "curve-NAME", "board" and the
-    slugs of the claims held."""
+    """One plan on the page. pictures: by "phase", "thresholds", "map", "metric-NAME", "curve-NAME", "board", "timeline"
+    and the slugs of the claims held."""
 
     found: Study
     board: Board

@@ -19,6 +19,7 @@ from analysis.held import Board
 from analysis.page import Picture, Section
 from analysis.series import shown
 from analysis.study import Study, study
+from analysis.timeline import timeline, timeline_figure, told
 from analysis.words import in_words
 from infra import records, storage
 
@@ -168,6 +169,8 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
         if one.cells is not None and one.cells.x.size:
             text = f"{one.claim.metric} over its bound, training by training: above 1 the inequality fails."
             drawn[one.slug] = plots.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp), text
+    if packs := timeline(found.rows, over):
+        drawn["timeline"] = timeline_figure(packs, over, found.stamp), told(packs, over)
     return {key: keep(out, found, key, *one) for key, one in drawn.items()}
 
 

@@ -17,7 +17,7 @@ from infra import records
 from infra.schema import HEAD
 
 OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
-NOT_MEASURED = {"success", "pack_seconds", "threads"}  # numbers that are not a median over seeds
+NOT_MEASURED = {"success", "pack_seconds", "threads", "worker"}  # numbers that are not a median over seeds
 
 
 @dataclass(frozen=True)

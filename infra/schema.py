@@ -42,8 +42,10 @@ OUTCOME = [
 PROVENANCE = [
     ("compute_seconds", pa.float64(), "the cell's share of its pack's computing time", "s"),
     ("pack_seconds", pa.float64(), "wall time of the whole pack", "s"),
+    ("started", pa.string(), "when the worker that wrote the row took its pack up, UTC, ISO 8601", "1"),
     ("finished", pa.string(), "when the pack's rows were written, UTC, ISO 8601", "1"),
     ("host", pa.string(), "host name", "1"),
+    ("worker", pa.int64(), "process that trained the pack, its number on its host", "1"),
     ("device", pa.string(), "device of the training", "1"),
     ("threads", pa.int16(), "CPU threads", "threads"),
     ("code", pa.string(), "hash of the package's source files", "1"),

@@ -39,6 +39,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         self.cells = plan.from_columns(job["family"], job["columns"], job["size"])
         self.progress: halving.Parts | None = None
         self.seconds = 0.0
+        self.started = ""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Let the actor serve the next pack: starting a process and importing torch costs seconds."""
@@ -47,6 +48,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         began = time.perf_counter()
+        self.started = self.started or now()
         if self.progress is None:
             self.progress = halving.start(
                 self.job["family"],
@@ -73,8 +75,10 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         """One atomic shard with the pack's rows and where they come from."""
         origin = {
             "pack_seconds": self.seconds,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started": self.started,
+            "finished": now(),
             "host": provenance.host(),
+            "worker": os.getpid(),
             "device": torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
             "threads": 1,
             "code": self.job["code"],
@@ -94,3 +98,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         self.progress = halving.resume(saved, self.cells, self.device)
         if self.job["largest"]:
             halving.limit(self.progress, self.job["largest"])
+
+
+def now() -> str:
+    """UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

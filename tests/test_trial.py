@@ -1,5 +1,7 @@
 """A trial goes on from its checkpoint, with the same bits and without training again."""
 
+import os
+
 import pytest
 from training import assert_same_bits, by_id, seeds, trained
 
@@ -35,6 +37,9 @@ def test_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
     rows = by_id(pack.rows(second.progress.whole))
     assert_same_bits(rows, trained("two_layer_relu", CELLS))
     recorded = records.read_rows(str(tmp_path))[0].to_pylist()
+    assert {row["worker"] for row in recorded} == {os.getpid()}
+    assert {(row["started"], row["finished"]) for row in recorded} == {(second.started, recorded[0]["finished"])}
+    assert first.started <= second.started <= recorded[0]["finished"]
     assert {row["cell_id"]: row["loss"] for row in recorded} == {key: row["loss"] for key, row in rows.items()}
 
 
