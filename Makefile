@@ -21,6 +21,8 @@ bench: .venv/ready  ## the reference sweep against every way to run it today, th
 	$(BIN)/python benchmarks/stalls.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/balance.py
+	$(BIN)/python benchmarks/growth.py
 
 test: .venv/ready chromium fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
 	$(BIN)/python -m pytest -m cluster

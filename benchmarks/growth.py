@@ -28,7 +28,7 @@ from analysis.figures import STYLE, encoded
 from infra import pack, plan
 
 FAMILY, SECONDS = "two_layer_relu", 1.0  # processor time a point
-NEVER = {"tolerance": 1e-30, "budget": 1e9, "max_steps": 10**7}  # no training ends while its steps are timed
+NEVER = {"tolerance": 1e-30, "budget": 1e9, "max_steps": 10**7, "step_size": 1e-6}  # no training ends while it is timed
 BASE = {"n": 64, "m": 64, "d": 8}
 SERIES = {
     "n": [16, 32, 64, 128, 256, 512],
@@ -129,13 +129,14 @@ def draw(panels: dict[str, list[Point]], rate: float) -> Figure:
             axes.set_xlabel(f"FLOPs of {title}")
             axes.set_ylabel(f"core seconds of {title}")
             axes.grid(color="0.92", lw=0.6)
-            axes.legend(loc="upper left")
+            axes.legend(loc="lower right")
+            axes.set_ylim(bottom=ends[0] / rate / 20)
         return figure
 
 
 def table(title: str, points: list[Point], rate: float) -> list[str]:
-    lines = [f"## {title[:1].upper()}{title[1:]}", "", "| axis | value | trainings | FLOPs | core s | core us a training "
-             "| GFLOP/s | of peak |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    head = "| axis | value | trainings | FLOPs | core s | core us a training | GFLOP/s | of peak |"
+    lines = [f"## {title[:1].upper()}{title[1:]}", "", head, "|---" * 8 + "|"]
     for one in points:
         lines.append(
             f"| {one.axis} | {one.value} | {one.trainings} | {one.flops:.3g} | {one.seconds:.3g} | "
@@ -163,7 +164,7 @@ def main() -> None:
     lines = [
         "# How cost grows", "",
         f"Written by `python benchmarks/growth.py`: `{FAMILY}`, one core, processor time. n = {BASE['n']}, "
-        f"m = {BASE['m']}, d = {BASE['d']}, {SEEDS} seeds where an axis does not vary; *trainings*: so many in all over "
+        f"m = {BASE['m']}, d = {BASE['d']}, {SEEDS} seeds unless they vary; *trainings*: so many in all over "
         "n = 16, 32, 64 and m = 8 to 64, as a sweep packs them, drawing, measuring and theory included.", "",
         "![Core seconds over FLOPs](growth.png)", "",
         "Exponents over the upper half of each series:", "",

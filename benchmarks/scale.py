@@ -26,7 +26,8 @@ import numpy as np
 GRID = {"n": "8:64:quarter-octave", "m": "8:128:quarter-octave"}  # 13 by 17 grid points, times d
 DEPTHS = {"random_features": "3,5", "two_layer_relu": "8,16"}
 ASKED = {"planning": (1_000_000, 60), "going on": (100_000, 20), "catalogue": (20_000, 60), "report": (1_000_000, 60)}
-SEEDS_OF = {"catalogue": 10}  # trainings a grid point there: 2,000 grid points
+TRAINED = (10_000, 40_000)  # really: what the driver holds while it trains so many
+SEEDS_OF = {"catalogue": 10, "training": 20}  # trainings a grid point there: 2,000 grid points and more
 MEMORY = 2.0  # GiB that planning may take
 
 
@@ -36,7 +37,10 @@ def request(family: str, trainings: int, out: str, seeds: int | None = None) -> 
     from sweeps.width_vs_n import SWEEP
 
     axes = [f"--{name}={text}" for name, text in (GRID | {"d": DEPTHS[family]}).items()]
-    if seeds:  # as many grid points as it takes
+    if seeds and family == "random_features":  # as many grid points as it takes, each a pack
+        depths = range(3, 3 + max(1, round(trainings / seeds / (13 * 17))))
+        axes[-1] = f"--d={','.join(map(str, depths))}"
+    elif seeds:
         points = trainings // seeds // (13 * 17 * 2) + 1
         axes += [f"--init_scale={','.join(str(round(0.5 + 0.1 * i, 1)) for i in range(points))}"]
     return options.parse(
@@ -105,6 +109,16 @@ def report(asked: Any) -> None:
     report.write_report(asked.options.out)
 
 
+def training(asked: Any) -> None:
+    """The real command, from its start to the end of the training, on an MLflow store of its own."""
+    from infra import driver
+    from sweeps.width_vs_n import SWEEP
+
+    argv = [f"--{name}={','.join(map(str, values))}" for name, values in asked.axes.items()]
+    options = [f"--seeds={asked.options.seeds}", f"--out={asked.options.out}", f"--family={asked.family}"]
+    assert driver.answer(SWEEP, [*argv, *options], end=lambda *_: 0) == 0
+
+
 def measure(what: str, family: str, trainings: int, out: str) -> tuple[float, float, int]:
     """Seconds, GiB at most, and trainings, of one entry in a process of its own."""
     began = time.perf_counter()
@@ -116,10 +130,29 @@ def measure(what: str, family: str, trainings: int, out: str) -> tuple[float, fl
 def only(what: str, family: str, trainings: str, out: str) -> None:
     """One entry: prints KiB at most and the number of trainings."""
     asked = request(family, int(trainings), out, SEEDS_OF.get(what.removeprefix("write ")))
-    entries = {"planning": planning, "going on": going_on, "catalogue": catalogue, "report": report}
+    entries = {"planning": planning, "going on": going_on, "catalogue": catalogue, "report": report,
+               "training": training}  # fmt: skip
     (write_rows if what.startswith("write") else entries[what])(asked)
     count = asked.options.seeds * int(np.prod([len(values) for values in asked.axes.values()]))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, count)
+
+
+def driver_memory(largest: int) -> list[str]:
+    """How the driver's memory grows with the trainings it plans and has trained."""
+    held = []
+    for size in (min(size, largest) for size in TRAINED):
+        with TemporaryDirectory() as out:
+            took, memory, count = measure("training", "random_features", size, out)
+        held.append((count, memory))
+        print(f"training {count:,}: {took:.0f} s, {memory:.3f} GiB", flush=True)
+    (few, low), (many, high) = held
+    state = 1024 * (high - low) / (many - few) * 10_000 if many > few else float("nan")
+    return [
+        "",
+        f"The driver, while it really trains `random_features`, {SEEDS_OF['training']} trainings a pack, holds at most "
+        f"{low:.2f} GiB with {few:,} trainings and {high:.2f} GiB with {many:,}, Ray, MLflow and torch included: "
+        f"{state:.1f} MiB of state per 10,000 trainings.",
+    ]
 
 
 def main(largest: int = 1_000_000) -> None:
@@ -143,6 +176,7 @@ def main(largest: int = 1_000_000) -> None:
                 f"| {what} | {family} | {count:,} | {took:.1f} | {memory:.2f} | {bar if size == trainings else ''} |"
             )
             print(lines[-1], flush=True)
+    lines += driver_memory(largest)
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 

@@ -88,16 +88,15 @@ def write(
     spawn = multiprocessing.get_context("spawn")  # a fork would copy Ray's and the database's threads
     with ProcessPoolExecutor(helpers, spawn, initializer=follow_parent) as pool:
         try:
-            left, waiting = deque(parts), list[Future[Counter[str]]]()
-            while left:
-                while left and len(waiting) < 2 * helpers:  # one under way and one ready for each
-                    waiting.append(pool.submit(write_part, under, left.popleft()))
+            left, futures = deque(parts), list[Future[Counter[str]]]()
+            while (
+                left
+            ):  # the helpers from one end, each with a part under way and one ready, this process from the other
+                while left and sum(not future.done() for future in futures) < 2 * helpers:
+                    futures.append(pool.submit(write_part, under, left.popleft()))
                 if left:
                     counts += write_part(under, left.pop())
-                done = [future for future in waiting if future.done()]
-                counts = sum((future.result() for future in done), counts)
-                waiting = [future for future in waiting if future not in done]
-            return sum((future.result() for future in waiting), counts)
+            return sum((future.result() for future in futures), counts)
         except BrokenProcessPool:
             raise TrackingError("a process that writes to MLflow died") from None
         finally:

@@ -20,6 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import trainables
 from infra import memory
 from infra.memory import Budget
+from infra.packs import Pack as Pack
+from infra.packs import cuts, slices
 from infra.schema import Column, cell_id, of_rows
 
 STEPS = {
@@ -38,24 +40,6 @@ LARGEST_PACK = 512  # cells; beyond it the cost per cell is flat and a lost pack
 
 class PlanError(ValueError):
     """A request that cannot be planned; the message names the option and what to write instead."""
-
-
-@dataclass(frozen=True)
-class Pack:
-    """Cells that one trial trains together; ``columns`` holds each axis, as one value where all cells agree."""
-
-    family: str
-    columns: dict[str, Any]
-    size: int
-    flops: float  # if every training runs to its budget
-    bytes: int  # working set
-    steps: int = 0  # of its longest training
-    peak: int = 0  # bytes at most, see memory.peak
-
-    @property
-    def seconds(self) -> float:
-        """Rough time, for ordering packs and the share of work done: 10 GFLOP/s, 50 us a step and a fixed cost."""
-        return self.flops / 1e10 + self.steps * 5e-5 + 0.05
 
 
 @dataclass(frozen=True)
@@ -194,8 +178,9 @@ def packs(
     """Group cells by shape and split each group: the states of a pack fit the cache, its peak the ``budget`` (default:
     of this machine). Longest pack first, so that no core waits long at the end.
 
-    ``at_least`` is the number of packs that can run side by side: a lone large group is split over them. PlanError if
-    a pack of two is over the budget: a training alone runs as two.
+    ``at_least`` is the number of packs that can run side by side: a lone large group is split over them, and so, on a
+    CPU, is a pack that would keep one of them busy while the others have nothing left. PlanError if a pack of two is
+    over the budget: a training alone runs as two.
     """
     module, budget = trainables.load(family), budget or memory.here(device, at_least)
     groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
@@ -213,14 +198,26 @@ def packs(
         largest = max(2, min(LARGEST_PACK, WORKING_SET[device] // cell_bytes, budget.of_pack // most))
         if len(groups) < at_least:
             largest = max(2, min(largest, math.ceil(len(group) / at_least)))
-        count = math.ceil(len(group) / largest)
-        for i in range(count):  # slices of equal size
-            part = slice(i * len(group) // count, (i + 1) * len(group) // count)
-            size, flops = len(group[part]), sum(each.flops_per_step * each.steps for each in costs[part])
-            steps = max(each.steps for each in costs[part])
-            whole = size * cell_bytes, steps, max(2, size) * most
-            result.append(Pack(family, to_columns(group[part]), size, flops, *whole))
-    return sorted(result, key=lambda pack: -pack.seconds)
+        lots = slices(list(zip(group, costs, strict=True)), math.ceil(len(group) / largest))
+        result += [(pack_of(family, lot, cell_bytes, most), lot) for lot in lots]
+    if device == "cpu" and at_least > 1:
+        counts = cuts([pack.seconds for pack, _ in result], [pack.size for pack, _ in result], at_least)
+        result = [
+            (
+                pack if count == 1 else pack_of(family, part, pack.bytes // pack.size, pack.peak // max(2, pack.size)),
+                part,
+            )
+            for (pack, lot), count in zip(result, counts, strict=True)
+            for part in slices(lot, count)
+        ]
+    return sorted((pack for pack, _ in result), key=lambda pack: -pack.seconds)
+
+
+def pack_of(family: str, lot: Sequence[tuple[Any, Cost]], state: int, peak: int) -> Pack:
+    """The pack of cells with their costs. state, peak: bytes a cell; a pack of one runs as two."""
+    size, flops = len(lot), sum(each.flops_per_step * each.steps for _, each in lot)
+    steps = max(each.steps for _, each in lot)
+    return Pack(family, to_columns([cell for cell, _ in lot]), size, flops, size * state, steps, max(2, size) * peak)
 
 
 def cost(family: str, cell: Any) -> Cost:

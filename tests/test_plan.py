@@ -145,6 +145,25 @@ def test_a_lone_group_is_split_over_the_cores(toy):
     assert plan.packs("toy", []) == []
 
 
+@pytest.mark.parametrize(
+    ("widths", "side_by_side", "sizes"),
+    [
+        ([64], 1, [40, 40, 40]),
+        ([64], 2, [20, 20, 40, 40]),  # the other two are short: one core would be idle for most of the time
+        ([64, 63], 2, [40, 40, 40, 40]),  # two of a length
+        ([64, 63, 62], 2, [20, 20, 20, 20, 20, 20, 40, 40]),  # three of a length: 3/2 of one each, not 2
+        ([64, 63, 62, 61], 2, [40] * 6),
+    ],
+)
+def test_a_pack_is_cut_where_a_core_would_be_idle_for_long_at_the_end(toy, widths, side_by_side, sizes):
+    cells = [toy.Cell(m=m, n=64, length=1000.0, seed=seed) for m in widths for seed in range(40)]
+    cells += [toy.Cell(m=m, n=2, length=10.0, seed=seed) for m in (1, 2) for seed in range(40)]
+    packs = plan.packs("toy", cells, at_least=side_by_side)
+    assert sorted(pack.size for pack in packs) == sizes
+    assert sum(pack.flops for pack in packs) == sum(pack.flops for pack in plan.packs("toy", cells))
+    assert [pack.size for pack in plan.packs("toy", cells, "cuda", side_by_side)] == [40] * (len(widths) + 2)
+
+
 def test_cells_that_cannot_be_drawn_are_packed_with_the_rest(toy):
     cells = [toy.Cell(m=4, scale=scale, seed=seed) for scale in (1000.0, 1.0) for seed in range(3)]
     (pack,) = plan.packs("toy", cells)

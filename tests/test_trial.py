@@ -6,7 +6,7 @@ import pytest
 from training import assert_same_bits, by_id, seeds, trained
 
 from infra import pack, plan, provenance, records
-from infra.trial import PackTrial
+from infra.trial import PackTrial, now
 from trainables import two_layer_relu
 
 CELLS = seeds(two_layer_relu.Cell(m=16, n=24, d=8), 5)
@@ -23,7 +23,7 @@ def config(out):
 
 def test_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr("infra.trial.REPORT_SECONDS", 0.0)  # a report after every block
-    first = PackTrial(config(tmp_path))
+    first, began = PackTrial(config(tmp_path)), now()
     for _ in range(3):
         assert not first.step()["done"], "the pack is too short to test anything"
     (tmp_path / "checkpoint").mkdir()
@@ -39,7 +39,8 @@ def test_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
     recorded = records.read_rows(str(tmp_path))[0].to_pylist()
     assert {row["worker"] for row in recorded} == {os.getpid()}
     assert {(row["started"], row["finished"]) for row in recorded} == {(second.started, recorded[0]["finished"])}
-    assert first.started <= second.started <= recorded[0]["finished"]
+    assert began <= first.started <= second.started <= recorded[0]["finished"]
+    assert second.reset_config(config(tmp_path)) and not second.started, "the next pack begins later"
     assert {row["cell_id"]: row["loss"] for row in recorded} == {key: row["loss"] for key, row in rows.items()}
 
 

@@ -1,0 +1,95 @@
+"""Do all cores have work to the end? Timelines of sweeps through the real command, one bar a pack.
+
+    python benchmarks/balance.py
+
+Writes balance.md, balance.pdf and balance.png beside this file. *before*: packs ordered by their products alone and
+never cut for balance; *after*: as they are now.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from analysis.figures import STYLE, encoded
+from analysis.timeline import Timeline, draw_bars, timeline
+
+CASES = {  # a sweep and its options
+    "the default sweep": ("width_vs_n",),
+    "very different packs": ("width_vs_n", "--n=16:512:octave", "--m=16:256:octave", "--seeds=3"),
+    "few long packs": ("clustering",),
+    "two unequal packs": ("clustering", "--k=8,32", "--init_scale=0.01,0.1"),
+}
+
+
+def train(how: str, out: str, sweep: str, *argv: str) -> None:
+    """One sweep, in a process of its own."""
+    from infra import driver, plan
+
+    if how == "before":
+        plan.cuts = lambda seconds, *_: [1] * len(seconds)  # type: ignore[assignment]
+        plan.Pack.seconds = property(lambda pack: pack.flops / 1e10 + pack.steps * 5e-5 + 0.05)  # type: ignore[assignment]
+    sys.exit(driver.answer(import_module(f"sweeps.{sweep}").SWEEP, [*argv, f"--out={out}"]))
+
+
+def measured(how: str, case: tuple[str, ...]) -> tuple[Timeline, str]:
+    """A sweep's timeline and the axis its packs are told apart by."""
+    from infra import records
+
+    with TemporaryDirectory() as out:
+        command = [sys.executable, __file__, how, out, *case]
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": sys.path[0]})
+        (recipe,) = records.read_plans(out)
+        found = timeline(records.plan_rows(out, recipe), recipe["over"])
+    assert found
+    return found, recipe["over"]
+
+
+def draw(found: dict[tuple[str, str], tuple[Timeline, str]]) -> Figure:
+    with mpl.rc_context(STYLE | {"axes.titlelocation": "right", "axes.titlesize": 9}):
+        figure = Figure(figsize=(8.6, 1.5 * len(found)))
+        for axes, ((name, how), (one, over)) in zip(figure.subplots(len(found), 1), found.items(), strict=True):
+            draw_bars(axes, one, 1.0, over)
+            axes.set_xlim(0, one.runs[-1][1])
+            axes.set_title(f"{name}, {how}", y=1.02)
+            axes.set_xlabel("time since the first pack began (s)")
+        return figure
+
+
+def main() -> None:
+    found = {(name, how): measured(how, case) for name, case in CASES.items() for how in ("before", "after")}
+    lines = [
+        "# Balance", "",
+        f"Written by `python benchmarks/balance.py` on {os.cpu_count()} cores that others used too. *idle at the "
+        "end*: share of the workers' time in which a worker has no pack left while another still trains; *idle*: all "
+        "of it, the time between two packs too.", "",
+        "![Timelines](balance.png)", "",
+        "| | sweep | | packs | training, s | longest pack, s | idle at the end | idle |",
+        "|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for (name, how), (one, _) in found.items():
+        lines.append(
+            f"| {name} | `{' '.join(CASES[name])}` | {how} | {len(one.begin)} | {one.runs[-1][1]:.1f} | "
+            f"{(one.end - one.begin).max():.1f} | {one.idle_at_the_end:.1%} | {one.idle:.1%} |"
+        )
+    for kind in ("pdf", "png"):
+        Path(__file__).with_suffix(f".{kind}").write_bytes(encoded(draw(found), kind))
+    Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        train(*sys.argv[1:])
+    else:
+        main()
