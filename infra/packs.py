@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FIXED = 0.25  # of a pack's time does not shrink with its size: 15% was measured where a step is many small operations
+SHORTEST = 2.0  # seconds of a pack that is worth its way: a worker waits for the next one about 0.15 s
 WORTH = 0.05  # of the whole time: less is not gained for certain
 
 
@@ -24,9 +25,14 @@ class Pack:
 
     @property
     def seconds(self) -> float:
-        """Rough time, for ordering packs and the share of work done: 10 GFLOP/s, 50 us a step and 20 us more for
-        each training, since small ones are not bound by their products; within a sweep off by a factor of 2."""
-        return self.flops / 1e10 + self.steps * (self.size * 2e-5 + 5e-5) + 0.05
+        """Rough time, for ordering packs and the share of work done."""
+        return rough(self.flops, self.steps, self.size)
+
+
+def rough(flops: float, steps: int, size: int) -> float:
+    """Seconds that a pack takes: 10 GFLOP/s, 50 us a step and 20 us more for each training, since small ones are not
+    bound by their products; within a sweep off by a factor of 2."""
+    return flops / 1e10 + steps * (size * 2e-5 + 5e-5) + 0.05
 
 
 def cuts(seconds: Sequence[float], sizes: Sequence[int], side_by_side: int) -> list[int]:

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import trainables
 from infra import memory
 from infra.memory import Budget
+from infra.packs import SHORTEST, cuts, rough, slices
 from infra.packs import Pack as Pack
-from infra.packs import cuts, slices
 from infra.schema import Column, cell_id, of_rows
 
 STEPS = {
@@ -175,8 +175,8 @@ def unrecorded(family: str, cells: Sequence[Any], recorded: set[str]) -> list[An
 def packs(
     family: str, cells: Sequence[Any], device: str = "cpu", at_least: int = 1, budget: Budget | None = None
 ) -> list[Pack]:
-    """Group cells by shape and split each group: the states of a pack fit the cache, its peak the ``budget`` (default:
-    of this machine). Longest pack first, so that no core waits long at the end.
+    """Group cells by shape and split each group: the states of a pack fit the cache unless it were over in no time, its
+    peak fits the ``budget`` (default: of this machine). Longest pack first, so that no core waits long at the end.
 
     ``at_least`` is the number of packs that can run side by side: a lone large group is split over them, and so, on a
     CPU, is a pack that would keep one of them busy while the others have nothing left. PlanError if a pack of two is
@@ -195,7 +195,9 @@ def packs(
         most = max(1, next((found for point in of_point if (found := peak(family, point))), 0))
         if 2 * most > budget.of_pack:
             raise PlanError(too_large(module, group[0], 2 * most, budget))
-        largest = max(2, min(LARGEST_PACK, WORKING_SET[device] // cell_bytes, budget.of_pack // most))
+        whole = sum(each.flops_per_step * each.steps for each in costs), max(each.steps for each in costs), len(group)
+        worth = math.ceil(SHORTEST / rough(*whole) * len(group))
+        largest = max(2, min(LARGEST_PACK, max(worth, WORKING_SET[device] // cell_bytes), budget.of_pack // most))
         if len(groups) < at_least:
             largest = max(2, min(largest, math.ceil(len(group) / at_least)))
         lots = slices(list(zip(group, costs, strict=True)), math.ceil(len(group) / largest))

@@ -119,12 +119,18 @@ def test_columns_say_once_what_all_cells_share(toy):
 
 
 @pytest.mark.parametrize(("device", "most"), [("cpu", 8 * 2**20), ("cuda", 4 * 2**30)])
-def test_a_pack_fits_the_working_set_and_is_no_smaller_than_it_must(toy, device, most):
+def test_a_pack_fits_the_working_set_and_is_no_smaller_than_it_must(toy, device, most, monkeypatch):
+    monkeypatch.setattr(plan, "SHORTEST", 0.0)
     cells = [toy.Cell(m=512, n=512, seed=seed) for seed in range(40)]  # 2 MiB each and a few bytes
     packs = plan.packs("toy", cells, device)
     assert all(pack.bytes <= most for pack in packs)
     assert len(packs) == {"cpu": math.ceil(40 / 3), "cuda": 1}[device]  # three cells in 8 MiB
     assert max(pack.size for pack in packs) - min(pack.size for pack in packs) <= 1
+
+
+def test_packs_that_would_be_over_in_no_time_are_larger_than_the_cache(toy):
+    packs = plan.packs("toy", [toy.Cell(m=512, n=512, seed=seed) for seed in range(40)])
+    assert [pack.size for pack in packs] == [40] and packs[0].seconds < plan.SHORTEST
 
 
 def test_a_cell_larger_than_the_working_set_still_finds_a_pack(toy):
