@@ -130,7 +130,7 @@ def test_a_pack_fits_the_working_set_and_is_no_smaller_than_it_must(toy, device,
 
 def test_packs_that_would_be_over_in_no_time_are_larger_than_the_cache(toy):
     packs = plan.packs("toy", [toy.Cell(m=512, n=512, seed=seed) for seed in range(40)])
-    assert [pack.size for pack in packs] == [40] and packs[0].seconds < plan.SHORTEST
+    assert all(pack.size > 3 and pack.seconds >= plan.SHORTEST for pack in packs)  # three are in the cache
 
 
 def test_a_cell_larger_than_the_working_set_still_finds_a_pack(toy):
