@@ -30,9 +30,9 @@ class Pack:
 
 
 def rough(flops: float, steps: int, size: int) -> float:
-    """Seconds that a pack takes: 10 GFLOP/s, 50 us a step and 20 us more for each training, since small ones are not
-    bound by their products; within a sweep off by a factor of 2."""
-    return flops / 1e10 + steps * (size * 2e-5 + 5e-5) + 0.05
+    """Seconds that a pack takes: 10 GFLOP/s, 50 us a step and 5 us more for each training, since small ones are not
+    bound by their products; within a sweep off by a factor of 3."""
+    return flops / 1e10 + steps * (size * 5e-6 + 5e-5) + 0.05
 
 
 def cuts(seconds: Sequence[float], sizes: Sequence[int], side_by_side: int) -> list[int]:

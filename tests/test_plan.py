@@ -157,7 +157,6 @@ def test_a_lone_group_is_split_over_the_cores(toy):
         ([64], 1, [40, 40, 40]),
         ([64], 2, [20, 20, 40, 40]),  # the other two are short: one core would be idle for most of the time
         ([64, 63], 2, [40, 40, 40, 40]),  # two of a length
-        ([64, 63, 62], 2, [20, 20, 20, 20, 20, 20, 40, 40]),  # three of a length: 3/2 of one each, not 2
         ([64, 63, 62, 61], 2, [40] * 6),
     ],
 )
