@@ -15,7 +15,7 @@ demo: .venv/ready
 claims: .venv/ready  ## every sweep on its default grid, resumable, and one page of verdicts over all ten papers
 	$(BIN)/python -m sweeps
 
-bench: .venv/ready  ## the reference sweep against every way to run it today, then what a step costs; about an hour
+bench: .venv/ready  ## the reference sweep against every way to run it today, steps, stops, scale, memory, balance; some hours
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/stalls.py

@@ -83,7 +83,7 @@ def measured(command: Sequence[str]) -> dict[str, Any]:
 
 def widthlaw(seeds: int, folder: Path) -> tuple[dict[str, Any], Any]:
     """The whole command, and its rows."""
-    command = [sys.executable, str(HERE.parent / "sweeps" / "width_vs_n.py"), "--out", str(folder)]
+    command = [sys.executable, str(HERE.parent / "sweeps" / "width_vs_n.py"), "--out", str(folder), "--stop-hopeless"]
     command += [f"--{name}={text}" for name, text in AXES.items()]
     found = measured([*command, f"--seeds={seeds}"])
     rows = records.read_rows(str(folder))[0].to_pandas()

@@ -3,7 +3,7 @@
     python benchmarks/stalls.py [seeds, default 64]
 
 Writes stalls.md beside this file. A false stop is a training that is found out of reach and fits in the end. The seeds
-are others than those on which the rule was chosen; the reference sweep takes all of them, other settings a quarter.
+are others than those on which the rule was chosen; the reference sweep takes all of them, other settings half.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ SETTINGS: dict[str, dict[str, str]] = {  # beside the reference sweep
     "large steps, other labels": NARROW | {"step_size": "1.5", "labels": "gauss"},
     "noisy inputs": NARROW | {"noise": "0.3"},
     "fewer dimensions": NARROW | {"d": "8"},
+    "small steps, few samples": {"n": "16,23", "m": "6,8,11,16", "d": "8", "step_size": "0.1"},
 }
 COLUMNS = ("n", "m", "d", "outcome", "steps", "stalled_at")
 
@@ -75,7 +76,7 @@ def line(name: str, rows: Any) -> str:
 
 def main(seeds: int = 64) -> None:
     reference = to_the_end(AXES, seeds)
-    others = {name: to_the_end(axes, max(1, seeds // 4)) for name, axes in SETTINGS.items()}
+    others = {name: to_the_end(axes, max(1, seeds // 2)) for name, axes in SETTINGS.items()}
     rows = pd.concat([reference, *others.values()])
     flagged = rows[rows.stalled_at.notna()]
     wrong = int((flagged.outcome == "fit").sum())
@@ -88,7 +89,7 @@ def main(seeds: int = 64) -> None:
         f" of them by the 95% limit ({ALLOWED:g}: {'shown' if most <= ALLOWED else 'not shown'}).",
         "",
         f"`two_layer_relu`, {axes}; {seeds} seeds, each trained to its end: `python",
-        f"benchmarks/stalls.py {seeds}`; other settings with {max(1, seeds // 4)} seeds. Looked at from {stalls.FIRST}"
+        f"benchmarks/stalls.py {seeds}`; other settings with {max(1, seeds // 2)} seeds. Looked at from {stalls.FIRST}"
         f" steps on, eight times an octave, stopped after {stalls.LOOKS} looks in a row.",
         "*saves*: work without stops over work with stops (no audit), n m d a step.",
         "",

@@ -110,7 +110,7 @@ def setup_of(request: Request, address: str | None) -> Any:
 
 def to_the_end(request: Request) -> bool:
     """Whether hopeless trainings go on."""
-    return request.options.to_the_end or not request.sweep.critical
+    return not (request.options.stop_hopeless and request.sweep.critical)
 
 
 def choosing(request: Request, recipe: dict[str, Any]) -> Chooser:

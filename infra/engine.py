@@ -12,6 +12,7 @@ from typing import Any
 import ray
 import torch
 from ray import tune
+from ray.exceptions import RayTaskError
 
 from infra import interrupt, memory, provenance, storage
 from infra.environment import EngineError, Trained
@@ -242,13 +243,16 @@ class Relay(tune.Callback):  # type: ignore[misc]
         self.progress.update(number, result["outcomes"])
 
     def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
-        self.halve(trial.config["job"])
+        self.halve(trial)
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:
-        self.halve(trial.config["job"])
+        self.halve(trial)
 
-    def halve(self, job: dict[str, Any]) -> None:
-        """A worker is gone: its pack goes on in halves, from its last checkpoint if it has one."""
+    def halve(self, trial: Any) -> None:
+        """Where a worker is gone, its pack goes on in halves, from its last checkpoint if it has one."""
+        job, error = trial.config["job"], trial.get_pickled_error()
+        if isinstance(error, RayTaskError) and not memory.lacking(error):
+            return  # the worker lives: the error is in the code
         before = job["largest"] or job["size"]
         job["largest"] = self.largest[job["pack"]] = -(-before // 2)
         if job["largest"] < before:

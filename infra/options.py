@@ -46,8 +46,9 @@ class Options:
         str | None,
         Parameter(help="First find this knob's best value at each grid point, between the ends given for its axis."),
     ] = None
-    to_the_end: Annotated[
-        bool, Parameter(help="Train the hopeless to the end of their budget too; else most are stopped.", negative="")
+    stop_hopeless: Annotated[
+        bool,
+        Parameter(help="Stop trainings that their loss tells to be out of reach; some go on as a check.", negative=""),
     ] = False
     gpus: Annotated[float | None, Parameter(help="GPUs per pack, may be a fraction; default 0.5 on GPU nodes.")] = None
 

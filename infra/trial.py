@@ -21,8 +21,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see plan.Pack), ``device``, ``out``, ``code``,
     ``commit``, ``data_dir``, ``to_the_end``, ``largest`` (trainings at a time, at most; 0: the whole pack).
 
-    A result carries ``outcomes``, one letter per cell (f, u, d, x; '.' while it trains), ``seconds`` so far and, at the
-    end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``.
+    A result carries ``outcomes``, one letter per cell (f, u, d, s, x; '.' while it trains), ``seconds`` so far and, at
+    the end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

@@ -68,6 +68,7 @@ def test_a_loss_that_rises_is_out_of_reach_and_one_that_is_low_enough_is_not():
     steps = [k for k in pack.GRID if k <= 512]
     assert stalls.out_of_reach(steps, [1.0 + k for k in steps], 0.9, 10_000)
     assert not stalls.out_of_reach(steps, [0.5 for _ in steps], 0.9, 10_000)
+    assert not stalls.out_of_reach(steps, [0.5 for _ in steps], 0.0, 10_000), "no goal, no verdict"
 
 
 def test_only_trainings_that_do_not_fit_are_stopped_and_early(whole):
