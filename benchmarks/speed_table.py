@@ -41,12 +41,14 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]]) -> list[str]:
         "",
         f"{ours[0]['cells']:,.0f} trainings of `two_layer_relu` ({axes}; {told['seeds']} seeds),"
         f" {ours[0]['unfit']:,.0f} of which never fit ({ours[0]['stalled']:,.0f} stopped early),",
-        f"on 2 cores, {len(ours)} interleaved rounds: median (least to most). Written by `python benchmarks/speed.py`.",
+        f"on 2 cores, {plural(len(ours), 'interleaved round')}{': median (least to most)' * (len(ours) > 1)}.",
+        f"Written by `python benchmarks/speed.py {len(ours)} {told['seeds']}`; widthlaw with `--stop-hopeless`.",
         "",
         f"widthlaw from the command to the report: {spread([one['seconds'] for one in ours])} s,"
         f" {spread([one['cpu_seconds'] for one in ours])} CPU s, at most"
         f" {max(one['peak_bytes'] for one in ours) / 2**30:.1f} GiB;"
-        f" {spread([100 * share for share in outside])}% of the two cores' time is not spent training.",
+        f" {spread([100 * share for share in outside])}% of the two cores' time is not spent training"
+        " (wanted: at most 15%).",
         "",
         "A peer trains a sample of these cells, every k-th by cost, in each round; its imports and Ray's start are not",
         "counted. *times*: its seconds per training over widthlaw's, everything included. *peak*: operations of the",
@@ -68,8 +70,12 @@ def limit(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]
         f" {whole:.0f} s, with the hopeless stopped early {seconds:.0f} s",
         f"(widthlaw takes {wall:.0f} s for everything), so that no implementation of the same steps is more than"
         f" {best / seconds:.0f} times as fast as the",
-        f"best loop; widthlaw is {best / wall:.1f} times.",
+        f"best loop; widthlaw is {best / wall:.1f} times, eigenvalues, rows, catalogue and law included.",
     ]
+
+
+def plural(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def table(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
@@ -109,8 +115,8 @@ def draw(rounds: list[dict[str, Any]], ours: list[dict[str, Any]], folder: Path)
         axes.annotate(f" {middle:,.0f}", (max(rates[name]), i), va="center", fontsize=8)
     axes.set_yticks(range(len(order)), order, fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlim(right=axes.get_xlim()[1] * 4)
-    axes.set_xlabel("trainings an hour on two cores (range over rounds)")
+    axes.set_xlim(100, axes.get_xlim()[1] * 4)
+    axes.set_xlabel("trainings an hour on two cores" + " (range over rounds)" * (len(rounds) > 1))
     axes.spines[["top", "right"]].set_visible(False)
     for suffix in ("pdf", "png"):
         figure.savefig(folder / f"speed.{suffix}", dpi=200)
