@@ -115,8 +115,10 @@ def test_rows_fill_the_schema(family, module):
     assert missing == {
         "compute_seconds",
         "pack_seconds",
+        "started",
         "finished",
         "host",
+        "worker",
         "device",
         "threads",
         "code",
