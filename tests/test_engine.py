@@ -1,11 +1,13 @@
 """What a pack takes of a cluster, on a real Ray that is told of GPUs which are not there."""
 
 import logging
+import math
 
 import pytest
 
 from infra import environment
 from infra.environment import EngineError
+from infra.memory import Budget
 
 pytestmark = pytest.mark.cluster
 
@@ -28,8 +30,9 @@ def test_packs_share_gpus_by_fractions_and_one_cpu_each(engine, monkeypatch):
     assert engine.resources(None) == ({"cpu": 1.0, "gpu": 0.5}, 3)  # four would fit the GPUs, three the CPUs
     assert engine.resources(1.0) == ({"cpu": 1.0, "gpu": 1.0}, 2)
     assert engine.resources(0.0) == ({"cpu": 1.0}, 3)
-    assert engine.Setup("out", "name", {"cpu": 1.0, "gpu": 0.5}, 2, False, True).device == "cuda"
-    assert engine.Setup("out", "name", {"cpu": 1.0}, 2, False, True).device == "cpu"
+    rest = (2, False, True, Budget(math.inf, 1))
+    assert engine.Setup("out", "name", {"cpu": 1.0, "gpu": 0.5}, *rest).device == "cuda"
+    assert engine.Setup("out", "name", {"cpu": 1.0}, *rest).device == "cpu"
 
 
 def test_gpus_that_are_not_there_are_told_in_one_line_before_anything_is_trained(engine):
