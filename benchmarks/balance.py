@@ -42,10 +42,11 @@ given up: to cut whatever is longer than an eighth of a core's share. The idle t
 def train(how: str, out: str, sweep: str, *argv: str) -> None:
     """One sweep, in a process of its own."""
     from infra import driver, plan
+    from infra.packs import Pack
 
     if how == "before":
         plan.cuts = lambda seconds, *_: [1] * len(seconds)  # type: ignore[assignment]
-        plan.Pack.seconds = property(lambda pack: pack.flops / 1e10 + pack.steps * 5e-5 + 0.05)  # type: ignore[assignment]
+        Pack.seconds = property(lambda pack: pack.flops / 1e10 + pack.steps * 5e-5 + 0.05)  # type: ignore[assignment]
     sys.exit(driver.answer(import_module(f"sweeps.{sweep}").SWEEP, [*argv, f"--out={out}"]))
 
 

@@ -25,6 +25,7 @@ from scipy import stats
 from speed import AXES
 
 from infra import options, pack, plan, stalls
+from infra.packs import Pack
 from sweeps.width_vs_n import SWEEP
 
 ALLOWED = 1e-3
@@ -41,7 +42,7 @@ SETTINGS: dict[str, dict[str, str]] = {  # beside the reference sweep
 COLUMNS = ("n", "m", "d", "outcome", "steps", "stalled_at")
 
 
-def looked_at(part: plan.Pack) -> list[dict[str, Any]]:
+def looked_at(part: Pack) -> list[dict[str, Any]]:
     """A pack with looks and without stops: every training is audited."""
     torch.set_num_threads(1)
     stalls.AUDIT = 1.0

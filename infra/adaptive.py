@@ -20,7 +20,7 @@ from analysis.thresholds import Tally, tally_counts
 from infra import design, plan
 from infra.memory import Budget
 from infra.pack import ENDED, LETTERS, Result
-from infra.plan import Pack
+from infra.packs import Pack
 from infra.space import Cell, Space
 
 BATCH = 128  # trainings proposed at a time, at most

@@ -17,7 +17,7 @@ from ray.exceptions import RayTaskError
 from infra import interrupt, memory, provenance, storage
 from infra.environment import EngineError, Trained
 from infra.memory import Budget
-from infra.plan import Pack
+from infra.packs import Pack
 from infra.progress import Progress
 from infra.searcher import Chooser, PackSearcher
 from infra.trial import PackTrial

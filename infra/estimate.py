@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra import pack, plan
+from infra.packs import Pack
 
 SAMPLE_SECONDS = 1.0  # how long the costliest pack is trained to learn the speed of this machine
 START_SECONDS = 20  # Ray's start and the first worker's import of torch
@@ -33,7 +34,7 @@ def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any]) -> str:
     return "\n".join(lines)
 
 
-def speed(sample: plan.Pack) -> tuple[float, float]:
+def speed(sample: Pack) -> tuple[float, float]:
     """FLOP/s of one CPU on ``sample`` and seconds a step of it takes, by training it for a second."""
     cells = plan.from_columns(sample.family, sample.columns, sample.size)
     per_step = plan.cost(sample.family, cells[0]).flops_per_step

@@ -19,9 +19,7 @@ from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-SHARE = (
-    0.7  # of the free memory that packs and their workers may take: the rest is for the driver, files, the unforeseen
-)
+SHARE = 0.7  # of the free memory for packs and their workers; the rest is for the driver, files, the unforeseen
 WORKER = 2**29  # bytes of a worker beside its pack: Python, torch, Ray, on a card CUDA's context, what allocators keep
 SMALL = 2**20  # bytes of a state up to which running is quicker than following shapes
 CGROUPS = Path("/sys/fs/cgroup")

@@ -20,8 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import trainables
 from infra import memory
 from infra.memory import Budget
-from infra.packs import SHORTEST, cuts, rough, slices
-from infra.packs import Pack as Pack
+from infra.packs import SHORTEST, Pack, cuts, rough, slices
 from infra.schema import Column, cell_id, of_rows
 
 STEPS = {
@@ -186,7 +185,7 @@ def packs(
     groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for cell in cells:
         groups[tuple(getattr(cell, name) for name in module.SHAPE)].append(cell)
-    result = []
+    lots: list[tuple[list[tuple[Any, Cost]], int, int]] = []  # cells with their costs; bytes of a state, at the peak
     for group in groups.values():
         points = [replace(cell, seed=0) for cell in group]
         of_point = {point: cost(family, point) for point in dict.fromkeys(points)}
@@ -200,19 +199,18 @@ def packs(
         largest = max(2, min(LARGEST_PACK, max(worth, WORKING_SET[device] // cell_bytes), budget.of_pack // most))
         if len(groups) < at_least:
             largest = max(2, min(largest, math.ceil(len(group) / at_least)))
-        lots = slices(list(zip(group, costs, strict=True)), math.ceil(len(group) / largest))
-        result += [(pack_of(family, lot, cell_bytes, most), lot) for lot in lots]
+        parts = slices(list(zip(group, costs, strict=True)), math.ceil(len(group) / largest))
+        lots += [(part, cell_bytes, most) for part in parts]
+    result = [pack_of(family, *lot) for lot in lots]
     if device == "cpu" and at_least > 1:
-        counts = cuts([pack.seconds for pack, _ in result], [pack.size for pack, _ in result], at_least)
-        result = [
-            (
-                pack if count == 1 else pack_of(family, part, pack.bytes // pack.size, pack.peak // max(2, pack.size)),
-                part,
-            )
-            for (pack, lot), count in zip(result, counts, strict=True)
-            for part in slices(lot, count)
-        ]
-    return sorted((pack for pack, _ in result), key=lambda pack: -pack.seconds)
+        counts = cuts([pack.seconds for pack in result], [pack.size for pack in result], at_least)
+        if max(counts, default=1) > 1:
+            result = [
+                pack_of(family, part, state, most)
+                for (lot, state, most), count in zip(lots, counts, strict=True)
+                for part in slices(lot, count)
+            ]
+    return sorted(result, key=lambda pack: -pack.seconds)
 
 
 def pack_of(family: str, lot: Sequence[tuple[Any, Cost]], state: int, peak: int) -> Pack:

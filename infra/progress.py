@@ -12,7 +12,8 @@ from rich.text import Text
 
 from analysis.thresholds import fit_fast, tally_counts
 from infra.pack import ENDED
-from infra.plan import Pack, from_columns
+from infra.packs import Pack
+from infra.plan import from_columns
 
 REDRAW_SECONDS = 1.0  # on a terminal
 LINE_SECONDS = 10.0  # elsewhere: one line a time

@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from infra.memory import Budget
 from infra.pack import Result
-from infra.plan import Pack
+from infra.packs import Pack
 
 RETRIES = 3  # of a pack whose trial has ended without all outcomes, beside the first try
 

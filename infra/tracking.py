@@ -16,13 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra import catalogue, children, records, storage
-from infra.children import PLAN, POINT
+from infra import catalogue, records, storage
 from infra.mlflow_calls import (
     CALL_SECONDS,
     TrackingError,
@@ -41,7 +40,8 @@ from infra.storage import ResultsError, first_line
 
 __all__ = ["Synced", "TrackingError", "check", "default_uri", "following", "page", "redacted", "sync", "ui_command"]
 
-DIGEST, NOTE = "widthlaw.digest.", "mlflow.note.content"
+PLAN, POINT, DIGEST = "widthlaw.plan", "widthlaw.point", "widthlaw.digest."
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # for the list of experiments; see page
 PAGE = 1000
 TAG_LENGTH = 8000  # MLflow's limit on a tag's value
@@ -80,12 +80,11 @@ def sync(
             rows = records.plan_rows(out, plan)
             with calls(tracking_uri, CALL_SECONDS):
                 mlflow = client(tracking_uri)
-                parent, found = find_runs(mlflow, experiment(mlflow, tracking_uri, plan), plan)
-                points = catalogue.points(plan, rows)
-                todo = children.outdated(mlflow, parent, points, found)
-                counts += children.write(tracking_uri, parent, todo, over) + Counter(unchanged=len(points) - len(todo))
-                if over and over.is_set():
-                    break
+                parent, children = find_runs(mlflow, experiment(mlflow, tracking_uri, plan), plan)
+                for point in catalogue.points(plan, rows):
+                    if over and over.is_set():
+                        return Synced(**counts)
+                    counts[write_child(mlflow, parent, plan, point, children.get(point.point_id, []))] += 1
                 write_parent(mlflow, parent, plan, rows, law, files, final=over is None)
     return Synced(**counts)
 
@@ -136,13 +135,41 @@ def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple
         found = mlflow.search_runs([experiment_id], query, max_results=PAGE, page_token=token)
         runs += found
         token = found.token or ""
-    of_point: dict[str, list[Any]] = {}
+    children: dict[str, list[Any]] = {}
     for run in runs:
-        of_point.setdefault(run.data.tags.get(POINT, ""), []).append(run)
-    if parents := of_point.pop("", []):
-        return min(parents, key=lambda run: (run.info.start_time, run.info.run_id)), of_point
+        children.setdefault(run.data.tags.get(POINT, ""), []).append(run)
+    if parents := children.pop("", []):
+        return min(parents, key=lambda run: (run.info.start_time, run.info.run_id)), children
     labels = {PLAN: plan["plan_id"], NOTE: catalogue.description(plan, None)[:TAG_LENGTH]}
-    return mlflow.create_run(experiment_id, tags=labels, run_name=catalogue.plan_label(plan)), of_point
+    return mlflow.create_run(experiment_id, tags=labels, run_name=catalogue.plan_label(plan)), children
+
+
+def write_child(
+    mlflow: Any, parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
+) -> Literal["created", "updated", "unchanged"]:
+    """Make the run of one grid point say what its rows say. A run counts as written once it is FINISHED."""
+    good = [run for run in found if run.info.status == "FINISHED" and says(run, parent, point)][:1]
+    if not good:
+        noted = found[0].data.tags if found else {}  # what a reader noted on the old run stays
+        labels = {name: value for name, value in noted.items() if name != "mlflow.runName"}
+        labels |= {PARENT: parent.info.run_id, PLAN: plan["plan_id"], POINT: point.point_id}
+        start, end = catalogue.time_span(point.rows)
+        run = mlflow.create_run(parent.info.experiment_id, start, labels, point.name)
+        curve = [metric("loss", value, step) for step, value in catalogue.loss_curve(point.rows)]
+        numbers = catalogue.numbers(point)
+        metrics = [metric(name, value) for name, value in numbers.items() if not (curve and name == "loss")] + curve
+        mlflow.log_batch(run.info.run_id, metrics, parameters(point.axes))
+        mlflow.set_terminated(run.info.run_id, "FINISHED", end)
+    for run in found:
+        if run not in good:
+            mlflow.delete_run(run.info.run_id)
+    return "unchanged" if good else "updated" if found else "created"
+
+
+def says(run: Any, parent: Any, point: catalogue.Point) -> bool:
+    """Whether a run hangs under ``parent`` and has the point's numbers of trainings and outcomes."""
+    counts = {name: run.data.metrics.get(name) for name in point.counts}
+    return run.data.tags.get(PARENT) == parent.info.run_id and counts == point.counts
 
 
 def write_parent(

@@ -18,7 +18,7 @@ REPORT_SECONDS = 2.0  # a report costs the driver 5 ms; a killed worker loses at
 
 
 class PackTrial(tune.Trainable):  # type: ignore[misc]
-    """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see plan.Pack), ``device``, ``out``, ``code``,
+    """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see packs.Pack), ``device``, ``out``, ``code``,
     ``commit``, ``data_dir``, ``to_the_end``, ``largest`` (trainings at a time, at most; 0: the whole pack).
 
     A result carries ``outcomes``, one letter per cell (f, u, d, s, x; '.' while it trains), ``seconds`` so far and, at

@@ -18,7 +18,7 @@ import trainables
 from infra import plan
 from infra.memory import Budget
 from infra.pack import ENDED, Result, result
-from infra.plan import Pack
+from infra.packs import Pack
 from infra.records import TUNING_SEED
 from infra.schema import cell_id, point_id
 

@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import trainables
-from infra import catalogue, children, pack, plan, records, tracking
+from infra import catalogue, pack, plan, records, tracking
 from infra.storage import ResultsError
 from infra.tracking import Synced, TrackingError
 
@@ -253,23 +252,6 @@ def test_a_killed_sync_is_completed_without_duplicates(out: str, call: str) -> N
     assert tracking.sync(out, uri) == Synced(created=2, updated=1, unchanged=3)
     assert len(table(uri)) == 7
     assert tracking.sync(out, uri) == Synced(unchanged=6)
-
-
-def test_many_runs_written_by_two_processes_say_the_same(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = tracking.default_uri(out)
-    alone = f"sqlite:///{out}/alone.db"
-    tracking.sync(out, alone)
-    for name, value in {"MANY": 1, "PART": 1, "PROCESSES": 2}.items():
-        monkeypatch.setattr(children, name, value)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    own, whole = list[None](), children.write_child
-    monkeypatch.setattr(
-        children, "write_child", lambda *given: (own.append(None), whole(*given))
-    )  # a helper's is whole
-    assert tracking.sync(out, uri) == Synced(created=6)
-    assert 0 < len(own) < 6, "both processes write"
-    assert content(uri) == content(alone)
-    assert not multiprocessing.active_children()
 
 
 @pytest.fixture
