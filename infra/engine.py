@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
@@ -211,6 +212,14 @@ def fit(
             for error in tuner.fit().errors]  # fmt: skip
 
 
+def last_error(trial: Any) -> Exception | None:
+    """What a trial's last failure raised. Tune's own way looks in the storage, where it is not yet."""
+    try:
+        return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())  # type: ignore[no-any-return]
+    except (OSError, TypeError):
+        return None
+
+
 class Stopped(BaseException):
     """A signal was heard. Not an Exception: Tune would wait for its trials to end."""
 
@@ -250,9 +259,11 @@ class Relay(tune.Callback):  # type: ignore[misc]
 
     def halve(self, trial: Any) -> None:
         """Where a worker is gone, its pack goes on in halves, from its last checkpoint if it has one."""
-        job, error = trial.config["job"], trial.get_pickled_error()
+        job, error = trial.config["job"], last_error(trial)
         if isinstance(error, RayTaskError) and not memory.lacking(error):
-            return  # the worker lives: the error is in the code
+            if not isinstance(error.cause, OSError):  # the error is in the code, and will be again
+                trial.max_failures = 1
+            return  # the worker lives
         before = job["largest"] or job["size"]
         job["largest"] = self.largest[job["pack"]] = -(-before // 2)
         if job["largest"] < before:

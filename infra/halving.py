@@ -34,10 +34,7 @@ class Parts:
 def start(
     family: str, cells: Sequence[Any], device: str = "cpu", *, to_the_end: bool = True, largest: int = 0
 ) -> Parts:
-    """A pack in parts of at most ``largest`` cells (0: whole), of which nothing is drawn.
-
-    ValueError if the cells differ in a field of the family's SHAPE.
-    """
+    """A pack in parts of at most ``largest`` cells (0: whole), of which nothing is drawn."""
     whole = pack.waiting(family, cells)
     packed = Parts(whole, [replace(whole)], device, to_the_end, len(cells))
     if largest:

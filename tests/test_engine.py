@@ -2,12 +2,15 @@
 
 import logging
 import math
+from collections import Counter
 
 import pytest
 
-from infra import environment
+from infra import environment, records
 from infra.environment import EngineError
 from infra.memory import Budget
+from infra.packs import Pack
+from infra.progress import Progress
 
 pytestmark = pytest.mark.cluster
 
@@ -43,3 +46,18 @@ def test_gpus_that_are_not_there_are_told_in_one_line_before_anything_is_trained
     if not torch.cuda.is_available():
         with pytest.raises(EngineError, match=r"finds none: install a build of torch for its CUDA, or give --gpus 0$"):
             engine.resources(None)
+
+
+def test_an_error_in_the_code_is_tried_once_more_and_no_oftener(engine, monkeypatch, tmp_path):
+    tries = []
+    recover = engine.Relay.on_trial_recover
+    monkeypatch.setattr(
+        engine.Relay, "on_trial_recover", lambda self, **k: (tries.append(k["trial"]), recover(self, **k))
+    )
+    columns = {"n": [8, 9], "m": 8, "d": 4, "max_steps": 5, "seed": 0}  # shapes that differ: what no plan makes
+    wrong, right = Pack("two_layer_relu", columns, 2, 0.0, 0), Pack("two_layer_relu", columns | {"n": 8}, 1, 0.0, 0)
+    setup = engine.Setup(str(tmp_path), "wrong", {"cpu": 1.0}, 2, False, True, Budget(math.inf, 1))
+    trained = engine.train([wrong, right], setup, Progress([wrong, right], Counter(), {"over": "n", "critical": "m"}))
+    assert trained.lost == 1 and "stack expects each tensor to be equal size" in trained.error
+    assert len(tries) == 1
+    assert len(records.read_rows(str(tmp_path))[0]) == 1, "the other pack is recorded"

@@ -122,8 +122,9 @@ def test_what_is_measured_is_what_is_defined():
     assert flipped > 0, "nothing flipped: the test would say little"
     found = du.observe(last) | du.measure(last) | du.theory(first)
     for name, value in expected.items():
+        rtol = 1e-6 if name.startswith("gram_") else 1e-9  # spectral norms in float32: a few times 6e-8
         torch.testing.assert_close(
-            found[name], value, rtol=1e-9, atol=1e-12, msg=lambda text, name=name: f"{name} {text}"
+            found[name], value, rtol=rtol, atol=1e-12, msg=lambda text, name=name: f"{name} {text}"
         )
 
 
