@@ -1,6 +1,7 @@
 """Where a row comes from: code, commit, packages, host."""
 
 import hashlib
+import os
 import platform
 import socket
 import subprocess
@@ -38,9 +39,9 @@ def git(*arguments: str) -> str:
 
 @cache
 def packages() -> str:
-    """Versions that can change a number, and the platform."""
+    """Versions that can change a number, and the platform: bits depend on how wide a CPU's vectors are."""
     parts = [f"python {platform.python_version()}"] + [f"{name} {version(name)}" for name in ("torch", "ray", "numpy")]
-    return ", ".join([*parts, f"{platform.system()} {platform.machine()}"])
+    return ", ".join([*parts, f"{platform.system()} {platform.machine()} {os.environ.get('MKL_CBWR', '')}".strip()])
 
 
 @cache

@@ -44,11 +44,22 @@ import os
 import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
+
+
+def vectors() -> str:
+    """The widest vectors of this CPU that MKL knows how to be reproducible with."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
+    except OSError:  # not Linux
+        flags = set()
+    return "AVX512" if {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"} <= flags else "AVX2"
+
 
 # Without it MKL rounds by where a matrix lies in memory, and in a stack that is a matter of the neighbours. Read by MKL
 # at its first product, so it must be set before; measured to cost nothing.
-os.environ.setdefault("MKL_CBWR", "AVX2")
+os.environ.setdefault("MKL_CBWR", vectors())
 
 import torch
 
