@@ -42,7 +42,7 @@ class Summary:
 def conclude(out: str, plan_id: str) -> Summary:
     """Fit one plan, write its laws, figures and the page, put it in words. ResultsError without such a plan."""
     plan = records.read_plan(out, plan_id)
-    sections = write_sections(out, records.read_plans(out))
+    sections = write_sections(out, records.plans_to_report(out))
     section = next(one for one in sections if one.found.plan["plan_id"] == plan["plan_id"])
     first = [picture.name for key, picture in section.pictures.items() if key in section.leading]
     files = [f"figures/{name}.{kind}" for name in first for kind in ("pdf", "png")]
@@ -53,17 +53,16 @@ def conclude(out: str, plan_id: str) -> Summary:
 
 def write_report(out: str) -> str:
     """Everything about all plans of a results folder; the path of its page. ResultsError when it holds no plan."""
-    write_sections(out, plans_of(out))
-    return f"{out.rstrip('/')}/{PAGE}"
+    write_sections(out, records.plans_to_report(out))
+    return storage.beside(out, PAGE)
 
 
 def write_board(outs: Sequence[str], target: str) -> str:
     """The verdict board over all plans of several results folders, ``target``, and its figure beside it as PDF and PNG.
     The folders get their laws, figures, tables and pages too."""
-    parts = {out: write_sections(out, plans_of(out)) for out in outs}
+    parts = {out: write_sections(out, records.plans_to_report(out)) for out in outs}
     sections = [section for part in parts.values() for section in part]
-    parent, _, name = target.rpartition("/")
-    parent = parent or "."
+    parent, name = storage.parted(target)
     html = front.render(sections, overview(parent, name.removesuffix(".html"), sections), links(parts, parent))
     storage.write_bytes(parent, name, html.encode())
     return target
@@ -87,21 +86,13 @@ def overview(parent: str, stem: str, sections: Sequence[Section]) -> Picture | N
 def links(parts: Mapping[str, Sequence[Section]], parent: str) -> dict[str, str]:
     """Each section's report by its anchor, as seen from a page in ``parent`` where both are local folders."""
     near = {out: out if "://" in out else os.path.relpath(out, parent) for out in parts}
-    return {one.anchor: f"{near[out].rstrip('/')}/{PAGE}#{one.anchor}" for out in parts for one in parts[out]}
-
-
-def plans_of(out: str) -> list[dict[str, Any]]:
-    """The plans of a results folder, at least one."""
-    plans = records.read_plans(out)
-    if not plans:
-        raise storage.ResultsError(f"{out} holds no sweep; is the path right?")
-    return plans
+    return {one.anchor: f"{storage.beside(near[out], PAGE)}#{one.anchor}" for out in parts for one in parts[out]}
 
 
 def write_sections(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
     """``laws.json``, figures, tables and the page of ``plans``."""
     sections = sections_of(out, plans)
-    html = page.render(f"Laws of {out.rstrip('/').rsplit('/', 1)[-1]}", sections, page.folder(out))
+    html = page.render(f"Laws of {storage.parted(out)[1]}", sections, page.folder(out))
     storage.write_bytes(out, PAGE, html.encode())
     return sections
 

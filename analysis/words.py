@@ -9,6 +9,7 @@ from analysis.held import Board
 from analysis.series import SUCCESS, Panel, panels, shown
 from analysis.study import Group, Study, false_stops, tallied
 from analysis.tables import measured
+from infra import storage
 
 TABLES, FIGURES = 2, 3  # so many on the terminal; the page has them all
 
@@ -28,11 +29,11 @@ def in_words(out: str, found: Study, held: Board, files: Sequence[str]) -> str:
     outcomes = sorted((name, count) for name, count in tallied(found.rows).items() if count)
     listed = ", ".join(f"{count} {outcome}" for outcome, count in outcomes)
     twice = f"; {found.counts['recorded twice']} recorded twice, counted once" if found.counts["recorded twice"] else ""
-    lines += ["", f"rows       {out}/rows ({len(found.rows)} trainings: {listed or 'none'}{twice})"]
+    lines += ["", f"rows       {storage.beside(out, 'rows')} ({len(found.rows)} trainings: {listed or 'none'}{twice})"]
     lines += [f"stalled    {told}"] if (told := false_stops(found.rows)) else []
     lines += [f"search     {told}"] if (told := chosen.search(plan)) else []
     pdfs = [name for name in files if name.endswith(".pdf")]
-    lines += [f"figure     {out}/{name}" for name in pdfs[:FIGURES]]
+    lines += [f"figure     {storage.beside(out, name)}" for name in pdfs[:FIGURES]]
     lines += [f"           and {len(pdfs) - FIGURES} more beside it"] if len(pdfs) > FIGURES else []
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from json import dumps
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -15,6 +15,7 @@ from analysis import report as reports
 from analysis.fit import DataError
 from infra import options, records, tracking
 from infra.families import listed
+from infra.plan import PlanError
 from infra.storage import ResultsError
 from infra.tracking import TrackingError
 
@@ -29,7 +30,7 @@ Uri = Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI,
 def sync(results: Results, *, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the rows of RESULTS: runs, laws, figures."""
     uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
-    for plan in plans_of(results):
+    for plan in records.plans_to_report(results):
         summary = reports.conclude(results, plan["plan_id"])
         done = tracking.sync(results, uri, artifacts=summary.files, law=summary.law, plan_ids=[plan["plan_id"]])
         counts = f"{done.created} runs created, {done.updated} updated, {done.unchanged} unchanged"
@@ -65,10 +66,11 @@ def ui(
 ) -> None:
     """Open MLflow's pages on RESULTS: prints the address of each sweep's table, serves until Ctrl-C."""
     uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
-    for plan in plans_of(results):
+    for plan in records.plans_to_report(results):
         print(f"{plan['sweep']} {plan['family']}: {tracking.page(uri, plan, port)}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
-        subprocess.run(["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"], check=False)
+        command = ["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"]
+        subprocess.run(command, env=os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}, check=False)
 
 
 @app.command
@@ -113,18 +115,11 @@ def tell(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
 
 
-def plans_of(results: str) -> list[dict[str, Any]]:
-    """The plans of a results folder. ResultsError if there are none."""
-    if not (plans := records.read_plans(results)):
-        raise ResultsError(f"{results} holds no sweep; is the path right?")
-    return plans
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 after one clear line."""
     try:
         app(argv, exit_on_error=False, print_error=False, result_action="return_value")
-    except (CycloptsError, DataError, ResultsError, TrackingError) as error:
+    except (CycloptsError, DataError, PlanError, ResultsError, TrackingError) as error:
         print(f"widthlaw: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

@@ -73,7 +73,7 @@ def run(request: Request, end: Ending) -> int:
     with exclusive(out):
         tracking.check(uri)
         records.write_plan(out, recipe)
-        records.set_aside(out, foreign)
+        records.set_aside(out, foreign, (family, plan.row_schema(family)))
         if adaptive:
             return end(request, recipe, search(request, recipe, uri, address), uri)
         if tuned:
@@ -189,7 +189,7 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
     try:
         summary = report.conclude(out, recipe["plan_id"])
         print(summary.text)
-        print(f"report     {out.rstrip('/')}/{report.PAGE}")
+        print(f"report     {storage.beside(out, report.PAGE)}")
         print(catalogued(request, recipe, summary, uri))
         why = "every training failed, see the report" if summary.rows and summary.rows == summary.failed else ""
     except ResultsError as error:  # a full disk, most likely: what is recorded stays, and the way on is told below
@@ -233,7 +233,7 @@ def exclusive(out: str) -> Iterator[None]:
     path = Path(root) / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "a+")
     except OSError as error:
         raise ResultsError(f"--out {out}: {error.strerror}; give a folder that can be written") from None
     with file:
@@ -241,7 +241,8 @@ def exclusive(out: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InUseError(f"--out {out} is in use by another process; wait for it, or give another --out") from None
-        for leftover in path.parent.glob("rows/.*.tmp"):  # of a driver that was killed while writing
+        rows = Path(storage.within(out, "rows/x")[1]).parent
+        for leftover in rows.glob(".*.tmp"):  # of a driver that was killed while writing
             leftover.unlink(missing_ok=True)
         yield
 

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import re
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,6 @@ from typing import Any
 import ray
 import torch
 from ray import tune
-from ray.exceptions import RayTaskError
 
 from infra import interrupt, memory, provenance, storage
 from infra.environment import EngineError, Trained
@@ -26,6 +27,8 @@ from infra.trial import PackTrial
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
 DEAD = "actor is dead"  # how Ray says that a worker's process is gone
 STARVED = "out of memory issue"  # and that it has killed it itself
+FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.M)  # Tune's line above an error
+RAISED = re.compile(r"(?:\x1b\[\d+m)?ray::")  # how an error begins that was raised in a worker, which lives on
 
 
 @contextlib.contextmanager
@@ -167,10 +170,10 @@ def session(setup: Setup, progress: Progress) -> Iterator[tuple[tune.RunConfig, 
     """While packs are trained: where Tune keeps its files, and the event that a signal sets."""
     with contextlib.ExitStack() as stack:
         if setup.shared:
-            out = setup.out
-            filesystem, root = storage.locate(out)
-            stack.callback(forget, filesystem, f"{root}/tune")
-            where = tune.RunConfig(storage_path=f"{root}/tune", storage_filesystem=filesystem if "://" in out else None)
+            name = f"tune/{uuid.uuid4().hex[:12]}"  # its own: several drivers may be at work in an object store
+            filesystem, mine = storage.within(setup.out, name)
+            stack.callback(forget, filesystem, mine)
+            where = tune.RunConfig(storage_path=mine, storage_filesystem=filesystem if "://" in setup.out else None)
         else:
             where = tune.RunConfig(storage_path=stack.enter_context(TemporaryDirectory(prefix="widthlaw-")))
         stop = stack.enter_context(interrupt.noted())
@@ -179,9 +182,10 @@ def session(setup: Setup, progress: Progress) -> Iterator[tuple[tune.RunConfig, 
 
 
 def forget(filesystem: Any, folder: str) -> None:
-    """Delete the checkpoints: what is recorded needs none, and what is not starts anew."""
+    """Delete the checkpoints: what is recorded needs none, and what is not starts anew. A folder belongs to one driver
+    at a time, and what one that was killed has left goes too; in an object store it stays."""
     with contextlib.suppress(OSError):
-        filesystem.delete_dir(folder)
+        filesystem.delete_dir(folder.rpartition("/")[0] if storage.is_local(filesystem) else folder)
 
 
 def fit(
@@ -189,6 +193,7 @@ def fit(
     where: tune.RunConfig,
 ) -> list[str]:  # fmt: skip
     """One Tune run, ``what`` being arguments of the tuner and ``how`` of its config: the last lines of its errors."""
+    relay.errors = []
     tuner = tune.Tuner(
         tune.with_resources(PackTrial, request),
         **what,
@@ -208,16 +213,18 @@ def fit(
             verbose=0,
         ),
     )
-    return ["Ray killed a worker for want of memory" if STARVED in str(error) else storage.last_line(error)
-            for error in tuner.fit().errors]  # fmt: skip
+    tuner.fit()
+    return relay.errors
 
 
-def last_error(trial: Any) -> Exception | None:
-    """What a trial's last failure raised. Tune's own way looks in the storage, where it is not yet."""
+def last_failure(trial: Any) -> str:
+    """The text of a trial's last failure, "" if it is not known. Tune keeps the exception too, pickled, in a folder in
+    which others may write: that is read by nobody."""
+    trial.run_metadata.pickled_error_filename = None
     try:
-        return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())  # type: ignore[no-any-return]
+        return FAILURE.split(Path(trial.error_file).read_text(errors="replace"))[-1].strip()
     except (OSError, TypeError):
-        return None
+        return ""
 
 
 class Stopped(BaseException):
@@ -235,6 +242,7 @@ class Relay(tune.Callback):  # type: ignore[misc]
         self.progress, self.stop = progress, stop
         self.largest: dict[int, int] = {}
         self.short: set[int] = set()  # packs of which it is known that memory was short
+        self.errors: list[str] = []  # of packs that were given up, in one line each
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore them, which we never do; the display stays here."""
@@ -252,16 +260,19 @@ class Relay(tune.Callback):  # type: ignore[misc]
         self.progress.update(number, result["outcomes"])
 
     def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
-        self.halve(trial)
+        self.halve(trial, last_failure(trial))
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:
-        self.halve(trial)
+        told = last_failure(trial)
+        self.errors.append("Ray killed a worker for want of memory" if STARVED in told else storage.last_line(told))
+        self.halve(trial, told)
 
-    def halve(self, trial: Any) -> None:
-        """Where a worker is gone, its pack goes on in halves, from its last checkpoint if it has one."""
-        job, error = trial.config["job"], last_error(trial)
-        if isinstance(error, RayTaskError) and not memory.lacking(error):
-            if not isinstance(error.cause, OSError):  # the error is in the code, and will be again
+    def halve(self, trial: Any, told: str) -> None:
+        """Where a worker is gone, its pack goes on in halves, from its last checkpoint if it has one. ``told``: the
+        text of the error."""
+        job = trial.config["job"]
+        if RAISED.match(told) and not memory.lacking(told):
+            if not storage.of_files(told):  # the error is in the code, and will be again
                 trial.max_failures = 1
             return  # the worker lives
         before = job["largest"] or job["size"]

@@ -19,6 +19,10 @@ SETTINGS = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^A worker died or was killed",  # on stdout otherwise, before the law
 }
 
+LOOPBACK = (
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0, on Linux too: Ray takes 127.0.0.1 for its own address, not the host's
+)
+
 
 class EngineError(Exception):
     """Ray cannot be used; the message says why and what to do."""
@@ -36,13 +40,15 @@ class Trained:
 def prepare(address: str | None) -> str | None:
     """Set Ray's and Tune's environment (what the user has set stays); the address to use: given, RAY_ADDRESS or None.
 
-    A cluster of this process's own gets a token of its own, so that other users of the machine stay out. Ray reads the
-    token when it is imported; in a process that has Ray already (a notebook) authentication is left as it is.
+    A cluster of this process's own listens on loopback alone and gets a token of its own, so that other machines and
+    other users of this one stay out. Ray reads both when it is imported; in a process that has Ray already (a notebook)
+    they are left as they are.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is None and "ray" not in sys.modules:
+        os.environ.setdefault(LOOPBACK, "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     return address

@@ -23,11 +23,13 @@ SHARE = 0.7  # of the free memory for packs and their workers; the rest is for t
 WORKER = 2**29  # bytes of a worker beside its pack: Python, torch, Ray, on a card CUDA's context, what allocators keep
 SMALL = 2**20  # bytes of a state up to which running is quicker than following shapes
 CGROUPS = Path("/sys/fs/cgroup")
-LACKING = re.compile("allocate memory|out of memory|not enough memory|ALLOC_FAILED|Unable to allocate", re.IGNORECASE)
+LACKING = re.compile(
+    "allocate memory|out of memory|not enough memory|ALLOC_FAILED|Unable to allocate|MemoryError", re.IGNORECASE
+)
 
 
-def lacking(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: Python's, numpy's, torch's on a CPU or a GPU."""
+def lacking(error: BaseException | str) -> bool:
+    """Whether an error, or its text, says that memory ran out: Python's, numpy's, torch's on a CPU or a GPU."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(LACKING.search(str(error)))
 
 

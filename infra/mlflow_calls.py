@@ -35,7 +35,8 @@ def ui_command(tracking_uri: str, port: int = 5000) -> str:
         return shlex.join(["python", "-m", "webbrowser", uri])
     here = Path(sys.executable).parent
     program = ["mlflow"] if shutil.which("mlflow") == str(here / "mlflow") else [sys.executable, "-m", "mlflow"]
-    command = [*program, "server", "--backend-store-uri", uri, "--workers", "1", "--port", str(port)]
+    command = [*program, "server", "--workers", "1", "--port", str(port)]
+    command += ["--backend-store-uri", uri] if uri == tracking_uri else []  # else the environment has it: see cli.ui
     if folder := artifact_folder(tracking_uri):
         command += ["--artifacts-destination", str(folder)]
     return f"MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {shlex.join(command)}"
@@ -70,6 +71,9 @@ def open_database(uri: str) -> None:
     patience = "timeout" if uri.startswith("sqlite") else "connect_timeout"
     if folder := artifact_folder(uri):
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for path in (Path(uri.removeprefix("sqlite:///")), folder):
+            if path.is_symlink():
+                raise TrackingError(f"MLflow at {uri}: {path.name} is a link; give the place itself as --tracking-uri")
     engine = create_engine(uri, connect_args={patience: CHECK_SECONDS})
     try:
         with engine.connect() as connection:

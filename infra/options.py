@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -152,6 +153,7 @@ def check(sweep: Sweep, given: Mapping[str, Any]) -> None:
         raise PlanError(f"--adaptive: {sweep.name} seeks no threshold; leave it out")
     if given["adaptive"] and "seeds" in given:
         raise PlanError("--seeds: --adaptive chooses the seeds of a grid point; for a limit write --trainings 500")
+    tracking_uri(given.get("tracking_uri"), "")
     if not given["out"].strip():
         raise PlanError("--out: empty; write a path, or a URI such as s3://bucket/du")
 
@@ -238,5 +240,14 @@ def help_text(sweep: Sweep, family: str) -> str:
 
 
 def tracking_uri(given: str | None, fallback: str) -> str:
-    """Where MLflow is: as given, else MLFLOW_TRACKING_URI, else ``fallback``."""
+    """Where MLflow is: as given, else MLFLOW_TRACKING_URI, else ``fallback``. PlanError for a password on the command
+    line, which everybody on the machine can read, and which a plan would record."""
+    if given and (
+        re.search(r"://[^/?\s]*:[^/\s]*@|[?&][^=&]*(password|token|secret)[^=&]*=", given)
+        or (re.match(r"https?://[^/?\s]*@", given))
+    ):
+        raise PlanError(
+            "--tracking-uri: it carries a password; give the address without it and set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or leave the option out and set MLFLOW_TRACKING_URI"
+        )
     return given or os.environ.get("MLFLOW_TRACKING_URI") or fallback

@@ -17,13 +17,29 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from infra.manifest import REPORTED, check_plan
 from infra.schema import HEAD, OUTCOME, PROVENANCE, SCHEMA_VERSION, VERSION_KEY
-from infra.storage import UNREADABLE, Foreign, ResultsError, first_line, list_folder, locate, write_bytes
+from infra.storage import (
+    UNREADABLE,
+    Foreign,
+    ResultsError,
+    first_line,
+    is_local,
+    list_folder,
+    locate,
+    move,
+    within,
+    write_bytes,
+)
 
 DUPLICATES_KEY = b"widthlaw.duplicates"
 TUNING_SEED = 1_000_000  # seeds from here on are those of trainings that tune a knob: no law uses them
 RANKS = {"failed": 0, "stalled": 1}  # of a cell's rows the one of the highest rank counts; 2 for the others
 NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
+LARGEST_SHARD = 2**30  # bytes of a shard when read; ours have a few MB
+LARGEST_PLAN = 2**26  # bytes
+AT_ONCE = 1024  # rows
+Expected = tuple[str, pa.Schema]  # a family and its schema
 
 
 def write_shard(out: str, rows: Sequence[Mapping[str, Any]], row_schema: pa.Schema) -> str:
@@ -40,7 +56,7 @@ def read_rows(
     out: str,
     family: str | None = None,
     columns: list[str] | None = None,
-    expected: tuple[str, pa.Schema] | None = None,
+    expected: Expected | None = None,
 ) -> tuple[pa.Table, list[Foreign]]:
     """All rows of a results folder, one per cell, and what is in ``rows/`` and is not a shard of rows.
 
@@ -52,16 +68,10 @@ def read_rows(
     tables = []
     for path in files:
         try:
-            with filesystem.open_input_file(path) as file:
-                parquet = pq.ParquetFile(file, page_checksum_verification=True)
-                names = check_shard(out, parquet.schema_arrow)
-                wanted = columns and [name for name in dict.fromkeys([*NEEDED, *columns]) if name in names]
-                table = parquet.read(columns=wanted or None)
-            if expected and table["family"].unique().to_pylist() == [expected[0]]:
-                check_columns(table.schema, expected[1])
-            tables.append(table)
+            tables.append(read_shard(out, path, columns, expected))
         except UNREADABLE as error:
-            foreign.append(Foreign(path, first_line(error)))
+            if is_there(filesystem, path):  # else another driver has set it aside meanwhile
+                foreign.append(Foreign(path, first_line(error)))
     if family:
         tables = [table.filter(pc.equal(table["family"], family)) for table in tables]
     tables = [table for table in tables if len(table)]
@@ -71,6 +81,33 @@ def read_rows(
         return deduplicated(pa.concat_tables(tables, promote_options="permissive")), foreign
     except pa.ArrowException as error:
         raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
+
+
+def read_shard(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
+    """The rows of one shard. One of UNREADABLE if it is none, ResultsError if it has another schema version."""
+    with locate(out)[0].open_input_file(path) as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        names = check_shard(out, parquet.schema_arrow)
+        groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
+        values = sum(group.column(j).num_values for group in groups for j in range(group.num_columns))
+        size, parts = max(8 * values, sum(group.total_byte_size for group in groups)), []
+        wanted = columns and [name for name in dict.fromkeys([*NEEDED, *columns]) if name in names]
+        if size <= LARGEST_SHARD:  # as it says; a part is read at a time, for a few bytes may stand for many
+            size = 0
+            for part in parquet.iter_batches(AT_ONCE, columns=wanted or None):
+                parts.append(part)
+                if (size := size + part.nbytes) > LARGEST_SHARD:
+                    break
+    if size > LARGEST_SHARD:
+        raise pa.ArrowInvalid(f"it is too large for a shard of rows, more than {LARGEST_SHARD / 2**30:g} GiB when read")
+    table = pa.Table.from_batches(parts, schema=None if parts else parquet.schema_arrow)
+    if expected and table["family"].unique().to_pylist() == [expected[0]]:
+        check_columns(table.schema, expected[1])
+    return table
+
+
+def is_there(filesystem: pafs.FileSystem, path: str) -> bool:
+    return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
 
 
 def check_columns(found: pa.Schema, expected: pa.Schema) -> None:
@@ -121,17 +158,31 @@ def duplicates(table: pa.Table) -> int:
     return int((table.schema.metadata or {}).get(DUPLICATES_KEY, b"0"))
 
 
-def set_aside(out: str, foreign: Iterable[Foreign]) -> None:
-    """Move what is not a shard out of ``rows/`` into ``set-aside/``, so that it is asked about once."""
-    filesystem, root = locate(out)
+def set_aside(out: str, foreign: Iterable[Foreign], expected: Expected | None = None) -> None:
+    """Move what is not a shard out of ``rows/`` into ``set-aside/``, so that it is asked about once.
+
+    In an object store another driver may have replaced it by a shard meanwhile, which stays.
+    """
     for path, _ in foreign:
         name = path.rsplit("/", 1)[1]
+        filesystem, source = within(out, f"rows/{name}")
+        target = within(out, f"set-aside/{name}")[1]
         try:
-            filesystem.create_dir(f"{root}/set-aside", recursive=True)
-            taken = filesystem.get_file_info(f"{root}/set-aside/{name}").type != pafs.FileType.NotFound
-            filesystem.move(path, f"{root}/set-aside/{f'{uuid.uuid4().hex[:8]}-' if taken else ''}{name}")
+            if is_shard(out, filesystem, source, expected):
+                continue
+            if is_there(filesystem, target):
+                target = within(out, f"set-aside/{uuid.uuid4().hex[:8]}-{name}")[1]
+            move(filesystem, source, target)
         except UNREADABLE as error:
             raise ResultsError(f"cannot set aside {path}: {first_line(error)}; move it out of rows/ yourself") from None
+
+
+def is_shard(out: str, filesystem: pafs.FileSystem, path: str, expected: Expected | None) -> bool:
+    """Whether a file of an object store is a shard by now."""
+    try:
+        return not is_local(filesystem) and len(read_shard(out, path, None, expected)) >= 0
+    except UNREADABLE:
+        return False
 
 
 def set_aside_files(out: str) -> list[Foreign]:
@@ -140,9 +191,7 @@ def set_aside_files(out: str) -> list[Foreign]:
     return [Foreign(path, "set aside earlier") for path in list_folder(filesystem, f"{root}/set-aside")[0]]
 
 
-def recorded(
-    out: str, expected: tuple[str, pa.Schema] | None = None, *, to_the_end: bool = False
-) -> tuple[set[str], list[Foreign]]:
+def recorded(out: str, expected: Expected | None = None, *, to_the_end: bool = False) -> tuple[set[str], list[Foreign]]:
     """Content addresses of the cells that need no training (failed ones are tried again, stalled ones where all are to
     go ``to_the_end``), and what is not a shard.
 
@@ -168,11 +217,24 @@ def read_plans(out: str) -> list[dict[str, Any]]:
     for path in list_folder(filesystem, f"{root}/plans")[0]:
         try:
             with filesystem.open_input_file(path) as file:
+                if file.size() > LARGEST_PLAN:
+                    raise ValueError(f"it has more than {LARGEST_PLAN / 2**20:g} MiB")
                 plan = json.loads(file.read())
+            check_plan(plan)
             plans.append((plan["created"], plan["plan_id"], plan))
-        except (*UNREADABLE, ValueError, TypeError, LookupError) as error:
+        except (*UNREADABLE, ValueError, TypeError, LookupError, RecursionError) as error:
             raise ResultsError(f"{path} is not a plan: {first_line(error)}; delete it and run again") from None
     return [plan for *_, plan in sorted(plans, key=lambda entry: entry[:2])]
+
+
+def plans_to_report(out: str) -> list[dict[str, Any]]:
+    """All plans, at least one, each with all that a report needs. ResultsError otherwise."""
+    if not (plans := read_plans(out)):
+        raise ResultsError(f"{out} holds no sweep; is the path right?")
+    for plan in plans:
+        if lacking := [name for name in REPORTED if name not in plan]:
+            raise ResultsError(f"plan {plan['plan_id']} of {out} says nothing of {lacking[0]}; delete it and run again")
+    return plans
 
 
 def read_plan(out: str, plan_id: str) -> dict[str, Any]:

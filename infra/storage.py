@@ -1,14 +1,24 @@
-"""Files of a results folder: a local path or any pyarrow filesystem URI. Whole files or none, errors in one line."""
+"""Files of a results folder: a local path or any pyarrow filesystem URI. Whole files or none, errors in one line.
 
+What a folder holds may be somebody else's: nothing is written outside it, whatever names and links it brings.
+"""
+
+import builtins
 import os
+import re
 import uuid
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 UNREADABLE = (OSError, pa.ArrowException)  # what pyarrow raises for files and filesystems that do not do as asked
+SECRET = re.compile(  # user:password, any user of a store that knows none, a key among the options
+    r"://[^/?\s]*:[^/?\s]*@|^(s3|gs|gcs)://(?!anonymous@)[^/?\s]*@|[?&][^=&]*(secret|password|token|key|sas|sig)[^=&]*=",
+    re.IGNORECASE,
+)
+ERROR = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))\b", re.M)  # where a traceback ends
 
 
 class ResultsError(Exception):
@@ -23,7 +33,13 @@ class Foreign(NamedTuple):
 
 
 def locate(out: str) -> tuple[pafs.FileSystem, str]:
-    """Filesystem and path of ``out``: a local path or a URI such as s3://bucket/du. ResultsError if it is neither."""
+    """Filesystem and path of ``out``: a local path or a URI such as s3://bucket/du. ResultsError if it is neither, or
+    carries a password or a key: it would be in the list of processes, in plans and in what Ray passes on."""
+    if "://" in out and SECRET.search(out):
+        raise ResultsError(
+            f"--out {out.partition(':')[0]}://...: the address carries a password or a key; leave it out, and give it "
+            "in the environment of every node (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or in the store's own files"
+        )
     try:
         if "://" in out:
             filesystem, path = pafs.FileSystem.from_uri(out)
@@ -35,13 +51,38 @@ def locate(out: str) -> tuple[pafs.FileSystem, str]:
         raise ResultsError(f"--out {out}: {first_line(error)}; give a local path or a pyarrow filesystem URI") from None
 
 
+def within(out: str, name: str) -> tuple[pafs.FileSystem, str]:
+    """Filesystem and path of ``out``/``name``. ResultsError where that is not inside ``out``, by name or by a link."""
+    filesystem, root = locate(out)
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name:
+        raise ResultsError(f"{out} asks for a file {name[:100]!r}, which would not lie in it; who wrote that folder?")
+    if is_local(filesystem) and not Path(root, path).parent.resolve().is_relative_to(Path(root).resolve()):
+        raise ResultsError(
+            f"{root}/{path.parent} is a link out of {root}; remove it, or give the place itself as --out"
+        )
+    return filesystem, f"{root}/{name}"
+
+
+def beside(out: str, name: str) -> str:
+    """The address of a file of a results folder; a URI's options (``?endpoint_override=...``) stay at its end."""
+    place, mark, options = out.partition("?") if "://" in out else (out, "", "")
+    return f"{place.rstrip('/')}/{name}{mark}{options}"
+
+
+def parted(address: str) -> tuple[str, str]:
+    """Folder and name of a file's address, the inverse of ``beside``."""
+    place, mark, options = address.partition("?") if "://" in address else (address, "", "")
+    folder, _, name = place.rstrip("/").rpartition("/")
+    return f"{folder or '.'}{mark}{options}", name
+
+
 def write_bytes(out: str, name: str, data: bytes) -> None:
     """Write ``out``/``name`` so that readers see the whole file or none. ResultsError when it cannot be written.
 
     Locally: temporary file, fsync, rename, fsync of the folder. An object store publishes only complete objects.
     """
-    filesystem, root = locate(out)
-    path = f"{root}/{name}"
+    filesystem, path = within(out, name)
     folder = path.rsplit("/", 1)[0]
     try:
         filesystem.create_dir(folder, recursive=True)
@@ -67,6 +108,25 @@ def write_bytes(out: str, name: str, data: bytes) -> None:
         raise ResultsError(f"cannot write {path}: {first_line(error)}") from None
 
 
+def move(filesystem: pafs.FileSystem, source: str, target: str) -> None:
+    """Move a file or folder. An object store has no rename: it is copied, then deleted, and what another driver has
+    moved before is not missed."""
+    filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
+    if is_local(filesystem):
+        filesystem.move(source, target)
+        return
+    try:
+        if filesystem.get_file_info(source).type == pafs.FileType.Directory:
+            pafs.copy_files(source, target, filesystem, filesystem)
+            filesystem.delete_dir(source)
+        else:
+            filesystem.copy_file(source, target)
+            filesystem.delete_file(source)
+    except OSError:
+        if filesystem.get_file_info(source).type != pafs.FileType.NotFound:
+            raise
+
+
 def is_local(filesystem: pafs.FileSystem) -> bool:
     return isinstance(filesystem, pafs.LocalFileSystem)
 
@@ -90,6 +150,13 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def last_line(error: BaseException) -> str:
+def last_line(error: BaseException | str) -> str:
     """The last line of an error's text: in a remote traceback, the error itself."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def of_files(told: str) -> bool:
+    """Whether a traceback ends in an error of files, disks or networks, which may be gone at the next try."""
+    names = [name.rpartition(".")[2] for name in ERROR.findall(told)] or [""]
+    kind = getattr(builtins, names[-1], None)
+    return names[-1] == ResultsError.__name__ or (isinstance(kind, type) and issubclass(kind, OSError))

@@ -1,10 +1,11 @@
 """All sweeps in one process: one Ray, one MLflow store, and at the end one page over all results folders."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 
-from infra import aside, driver, environment, options, tracking
+from infra import aside, driver, environment, options, storage, tracking
 from infra.driver import say
 from infra.environment import EngineError
 from infra.plan import PlanError
@@ -31,9 +32,11 @@ def answer(sweeps: Sequence[Sweep], arguments: Sequence[str], again: str) -> int
         say("--family: all of them are run; for one alone: python sweeps/NAME.py --family FAMILY")
         return 2
     out = (options.asked(arguments, "out") or OUT).rstrip("/")
-    uri = options.tracking_uri(options.asked(arguments, "tracking-uri"), tracking.default_uri(out))
-    common = ["--tracking-uri", uri, *without(arguments, "out", "tracking-uri")]
-    folders = [f"{out}/{sweep.name}-{line[1]}" for sweep in sweeps for line in lines(sweep)]
+    common = without(arguments, "out", "tracking-uri")
+    given = options.asked(arguments, "tracking-uri")
+    if given or not os.environ.get("MLFLOW_TRACKING_URI"):  # that may hold a password, and plans record the options
+        common = ["--tracking-uri", given or tracking.default_uri(out), *common]
+    folders = [storage.beside(out, f"{sweep.name}-{line[1]}") for sweep in sweeps for line in lines(sweep)]
     asked = [(sweep, line) for sweep in sweeps for line in lines(sweep)]
     asked = [(sweep, [*line, "--out", out, *common]) for (sweep, line), out in zip(asked, folders, strict=True)]
     ended = 0
@@ -49,7 +52,7 @@ def answer(sweeps: Sequence[Sweep], arguments: Sequence[str], again: str) -> int
             if ended := other.answered(wait=True) or ended:
                 say(f"stopped; go on with: {again}")
             else:
-                print(f"\nverdicts   {other.board(list(dict.fromkeys(folders)), f'{out}/{PAGE}')}")
+                print(f"\nverdicts   {other.board(list(dict.fromkeys(folders)), storage.beside(out, PAGE))}")
     except (EngineError, PlanError, ResultsError) as error:
         say(str(error))
         return 2

@@ -81,6 +81,7 @@ def sync(
             with calls(tracking_uri, CALL_SECONDS):
                 mlflow = client(tracking_uri)
                 parent, children = find_runs(mlflow, experiment(mlflow, tracking_uri, plan), plan)
+                check_place(tracking_uri, parent)
                 for point in catalogue.points(plan, rows):
                     if over and over.is_set():
                         return Synced(**counts)
@@ -126,6 +127,16 @@ def experiment(mlflow: Any, tracking_uri: str, plan: Mapping[str, Any]) -> str:
         if name not in found.tags:
             mlflow.set_experiment_tag(found.experiment_id, name, value)
     return str(found.experiment_id)
+
+
+def check_place(tracking_uri: str, run: Any) -> None:
+    """TrackingError where a store beside the rows, perhaps made by others, has its files put elsewhere."""
+    folder, place = artifact_folder(tracking_uri), str(run.info.artifact_uri)
+    if folder and place.startswith("file:") and not place.startswith(f"{folder.as_uri()}/"):
+        raise TrackingError(
+            f"MLflow at {redacted(tracking_uri)} was made in another place and writes to {place}: move {folder.parent}/"
+            "mlflow.db away, it is made anew from the rows"
+        )
 
 
 def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple[Any, dict[str, list[Any]]]:

@@ -3,6 +3,7 @@
 Where memory is short, the pack goes on in halves (see ``halving``).
 """
 
+import io
 import os
 import time
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from ray import tune
 from infra import halving, pack, plan, provenance, records
 
 REPORT_SECONDS = 2.0  # a report costs the driver 5 ms; a killed worker loses at most this, or one block if it is longer
+
+STATE = "pack.pt"  # in the folder of a checkpoint
 
 
 class PackTrial(tune.Trainable):  # type: ignore[misc]
@@ -90,10 +93,21 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         if self.progress is not None:
-            torch.save(halving.save(self.progress) | {"pack_seconds": self.seconds}, Path(checkpoint_dir) / "pack.pt")
+            torch.save(halving.save(self.progress) | {"pack_seconds": self.seconds}, Path(checkpoint_dir) / STATE)
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """As Tune's own, from what it kept of ``save``; but that would also open a pickle, were there one beside it."""
+        self._iteration = checkpoint_path.metrics.get("training_iteration", 0)
+        saved = checkpoint_path.checkpoint
+        with saved.filesystem.open_input_file(f"{saved.path}/{STATE}") as file:
+            self.take_up(file.read())
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        saved = torch.load(Path(checkpoint) / "pack.pt", weights_only=True, map_location=self.device)
+        self.take_up((Path(checkpoint) / STATE).read_bytes())
+
+    def take_up(self, content: bytes) -> None:
+        """Go on from what ``save_checkpoint`` wrote: tensors and plain containers, nothing else is let in."""
+        saved = torch.load(io.BytesIO(content), weights_only=True, map_location=self.device)
         self.seconds = saved.pop("pack_seconds")
         self.progress = halving.resume(saved, self.cells, self.device)
         if self.job["largest"]:
