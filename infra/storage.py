@@ -7,6 +7,7 @@ import builtins
 import os
 import re
 import uuid
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -42,13 +43,20 @@ def locate(out: str) -> tuple[pafs.FileSystem, str]:
         )
     try:
         if "://" in out:
-            filesystem, path = pafs.FileSystem.from_uri(out)
+            filesystem, path = opened(out)
             if not path.strip("/"):
                 raise ValueError("it names no folder")
             return filesystem, path.rstrip("/")
         return pafs.LocalFileSystem(), str(Path(out).absolute())
     except (*UNREADABLE, ValueError, ImportError) as error:
         raise ResultsError(f"--out {out}: {first_line(error)}; give a local path or a pyarrow filesystem URI") from None
+
+
+@lru_cache(maxsize=8)
+def opened(uri: str) -> tuple[pafs.FileSystem, str]:
+    """As pyarrow opens it, once a process: that may take questions over the network."""
+    found: tuple[pafs.FileSystem, str] = pafs.FileSystem.from_uri(uri)
+    return found
 
 
 def within(out: str, name: str) -> tuple[pafs.FileSystem, str]:

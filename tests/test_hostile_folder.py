@@ -1,0 +1,328 @@
+"""A results folder that somebody else has made up: the tools write nowhere else and run nothing of it."""
+
+import json
+import os
+import pickle
+import re
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import planted_rows as planted
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Checkpoint
+from test_trial import config
+
+from analysis import report
+from infra import cli, engine, launch, manifest, options, plan, recipe, records, schema, storage, tracking
+from infra.launch import Sweep, every
+from infra.storage import ResultsError
+from infra.trial import PackTrial
+from sweeps.__main__ import NAMES
+
+AXES = {"m": [4, 8, 16], "n": [8], "d": [8]}
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+SWEEP = Sweep(
+    name="width_vs_n", claim="a claim", critical="m", over="n", seeds=1,
+    axes={"random_features": {"n": "4", "m": "3", "d": "3"}},
+)  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A folder of somebody's, ``du`` the crafted one in it, and a look at everything else."""
+    (tmp_path / "home" / "deep").mkdir(parents=True)
+    (tmp_path / "home" / "precious").write_text("precious")
+    (tmp_path / "home" / ".cache.tmp").write_text("precious too")
+    (tmp_path / "du").mkdir()
+    return tmp_path
+
+
+def outside(world):
+    """All there is beside the crafted folder."""
+    return {
+        str(path): path.read_bytes() if path.is_file() else b""
+        for path in world.rglob("*")
+        if world / "du" not in path.parents and path != world / "du"
+    }
+
+
+def crafted(world, **more):
+    """A plan as its author wants it, past what ``write_plan`` would refuse, and rows to it."""
+    recipe = planted.plan(world / "du", AXES)
+    Path(world, "du", "plans", f"{recipe['plan_id']}.json").write_text(json.dumps(recipe | more))
+    planted.write(world / "du", planted.rows(AXES))
+
+
+def answered(capsys, *arguments):
+    """Exit code and lines on standard error of the command ``widthlaw``."""
+    code = cli.main(arguments)
+    return code, capsys.readouterr().err.strip().splitlines()
+
+
+WRONG = [
+    {"sweep": "../../home/x"}, {"sweep": "/home/x"}, {"sweep": "..", "plan_id": "../.."},
+    {"plan_id": "../../../home/p"}, {"plan_id": ["a"]}, {"sweep": "a\0b"}, {"sweep": {"a": 1}},
+    {"metrics": ["../../home/x"]}, {"curves": ["a/../../b"]},
+    {"critical": "../m"}, {"over": 3}, {"axes": [1]}, {"axes": {"m": 4}}, {"axes": {"../m": [4]}},
+    {"axes": {"m": [[4]]}}, {"axes": {"m": ["4", 8]}}, {"axes": {"m": [10**400]}}, {"axes": {"m": []}},
+    {"axes": AXES | {"m": list(range(10_001))}}, {"seeds": "many"}, {"seeds": 1e300}, {"level": None},
+    {"claims": [{"name": "x"}]}, {"claims": [{**planted.CLAIMS[0], "statement": 7}]},
+    {"claims": [{**planted.CLAIMS[0], "more": 7}]}, {"meanings": {"m": None}}, {"claim": 5}, {"created": 5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: json.dumps(wrong)[:40])
+def test_a_plan_of_another_form_is_refused_and_nothing_written(world, capsys, wrong):
+    crafted(world, **wrong)
+    before = {str(path) for path in world.rglob("*")}
+    code, lines = answered(capsys, "report", str(world / "du"))
+    assert code == 2
+    assert len(lines) == 1 and "is not a plan" in lines[0], lines
+    assert {str(path) for path in world.rglob("*")} == before
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"plan_id": ' + "9" * 5000 + "}", "x" * 3_000])
+def test_a_plan_that_is_deep_or_long_or_no_json_is_refused(world, content):
+    Path(world, "du", "plans").mkdir()
+    Path(world, "du", "plans", "p.json").write_text(content)
+    with pytest.raises(ResultsError, match=r"p\.json is not a plan"):
+        records.read_plans(str(world / "du"))
+
+
+def test_a_plan_of_a_billion_values_is_not_read_at_all(world):
+    (world / "du" / "plans").mkdir()
+    with Path(world, "du", "plans", "p.json").open("wb") as file:
+        file.truncate(4 * 2**30)  # a hole: takes no disk; would take 4 GiB of memory
+    with pytest.raises(ResultsError, match="more than 64 MiB"):
+        records.read_plans(str(world / "du"))
+
+
+def test_a_plan_that_lacks_what_a_report_needs_is_named(world, capsys):
+    records.write_plan(str(world / "du"), {"plan_id": "p", "created": "2026-01-01"})
+    code, lines = answered(capsys, "report", str(world / "du"))
+    assert code == 2 and len(lines) == 1 and "plan p" in lines[0] and "says nothing of sweep" in lines[0]
+
+
+def test_the_plans_of_every_sweep_are_accepted():
+    for name in NAMES:
+        sweep = import_module(f"sweeps.{name}").SWEEP
+        for family in sweep.axes:
+            request = options.parse(sweep, ["--family", family])
+            told = json.loads(json.dumps(recipe.manifest(request)))
+            manifest.check_plan(told)
+            assert set(manifest.REPORTED) <= set(told)
+
+
+@pytest.mark.parametrize("link", ["figures", "tables", "report.html", "laws.json", "."])
+def test_links_out_of_the_folder_are_not_written_through(world, capsys, link):
+    crafted(world)
+    before = outside(world)
+    if link == ".":  # the folder itself may be a link: that is the user's own
+        (world / "other").symlink_to(world / "du")
+        assert answered(capsys, "report", str(world / "other"))[0] == 0
+        return
+    aim = world / "home" / ("precious" if "." in link else "deep")
+    (world / "du" / link).symlink_to(aim)
+    code, lines = answered(capsys, "report", str(world / "du"))
+    assert outside(world) == before
+    if "." in link:
+        assert code == 0 and not (world / "du" / link).is_symlink(), "the link is replaced, not what it leads to"
+    else:
+        assert code == 2 and len(lines) == 1 and "is a link out of" in lines[0]
+
+
+@pytest.mark.parametrize("link", ["rows", ".lock", "mlflow.db", "mlartifacts"])
+def test_a_sweep_takes_nothing_from_where_links_lead(world, capsys, link):
+    before = outside(world)
+    aim = world / "home" / {".lock": "nothing", "mlflow.db": "nothing.db"}.get(link, "")
+    (world / "du" / link).symlink_to(aim)
+    code = launch.main(SWEEP, ["--out", str(world / "du")])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert outside(world) == before
+    assert "link" in lines[-1] or "symbolic" in lines[-1], lines
+
+
+def test_nothing_is_moved_or_recorded_where_links_lead(world):
+    out = str(world / "du")
+    foreign = storage.Foreign(f"{out}/rows/notes", "")
+    (world / "du" / "rows").mkdir()
+    (world / "du" / "rows" / "notes").write_text("not rows")
+    for name in ("set-aside", "plans", "tune"):
+        (world / "du" / name).symlink_to(world / "home")
+    before = outside(world)
+    for call in (
+        lambda: records.set_aside(out, [foreign]),
+        lambda: records.write_plan(out, {"plan_id": "p"}),
+        lambda: engine.session(SimpleNamespace(out=out, shared=True), None).__enter__(),
+    ):
+        with pytest.raises(ResultsError, match="is a link out of"):
+            call()
+    assert outside(world) == before and Path(foreign.path).exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "", "rows/\0"])
+def test_no_name_leads_out_of_the_folder(world, name):
+    with pytest.raises(ResultsError, match="would not lie in it"):
+        storage.write_bytes(str(world / "du"), name, b"")
+
+
+def test_texts_of_plans_and_rows_are_text_on_the_pages(world):
+    texts = dict.fromkeys(("claim", "criterion", "command", "created", "numerics"), SCRIPT)
+    told = {"meanings": dict.fromkeys(AXES, SCRIPT), "paper": [SCRIPT, SCRIPT]}
+    claims = [planted.CLAIMS[0] | {"name": SCRIPT, "statement": SCRIPT, "hypotheses": [SCRIPT], "tag": SCRIPT}]
+    planted.plan(world / "du", AXES, claims=claims, **texts, **told)
+    more = dict.fromkeys(("host", "device", "code", "commit", "packages", "reason"), SCRIPT)
+    rows = [one | more | {"numerics": SCRIPT} for one in planted.rows(AXES)]
+    rows[0] |= {"outcome": "failed", "success": None}
+    planted.write(world / "du", rows)
+    Path(world, "du", "rows", f"{SCRIPT.replace('/', '')}.txt").write_text("")
+    pages = [Path(report.write_report(str(world / "du"))).read_text()]
+    pages.append(Path(report.write_board([str(world / "du")], str(world / "du" / "all.html"))).read_text())
+    for page in pages:
+        assert page.count("&lt;script&gt;") > 5
+        assert not re.search(r"<script|<img src=x|onerror=(?!alert\(2\)&gt;)", page)
+    for table in Path(world, "du", "tables").iterdir():
+        assert r"\input" not in table.read_text()
+
+
+def bomb(kind):
+    """A row, or a thousand, that say much with few bytes: one long list, one long text said again and again."""
+    schema = plan.row_schema(planted.FAMILY)
+    one = planted.row(4, 8, 8, 0)
+    table = pa.Table.from_pylist(
+        [{name: one.get(name) for name in schema.names}] * (1 if kind == "list" else 1000), schema
+    )
+    if kind == "list":
+        long = pa.ListArray.from_arrays(pa.array([0, 2**22], pa.int32()), pa.repeat(1.0, 2**22))
+        return table.set_column(schema.get_field_index("curve_loss"), "curve_loss", long)
+    said = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), 1000), ["x" * 2**16])
+    return table.set_column(schema.get_field_index("host"), "host", said)
+
+
+@pytest.mark.parametrize("kind", ["list", "text"])
+def test_a_small_file_of_too_many_bytes_is_no_shard(world, monkeypatch, kind):
+    monkeypatch.setattr(records, "LARGEST_SHARD", 2**24)
+    monkeypatch.setattr(records, "AT_ONCE", 100)
+    planted.write(world / "du", planted.rows(AXES))
+    path = world / "du" / "rows" / "bomb.parquet"
+    table = bomb(kind)
+    with pq.ParquetWriter(path, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({schema.VERSION_KEY: schema.SCHEMA_VERSION})
+    assert path.stat().st_size < 2**19
+    table, ((named, why),) = records.read_rows(str(world / "du"))
+    assert (len(table), named) == (30, str(path))
+    assert "too large for a shard" in why
+
+
+class Evil:
+    """Pickled, it makes a file where it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_no_pickle_is_opened_where_a_checkpoint_or_an_error_should_be(world):
+    place, sign = world / "du" / "checkpoint_000000", world / "run"
+    place.mkdir()
+    evil = pickle.dumps(Evil(sign), protocol=2)
+    for name in ("pack.pt", "_dict_checkpoint.pkl", ".tune_metadata", "error.pkl"):
+        (place / name).write_bytes(evil)
+    trial = PackTrial(config(world / "du"))
+    for call in (
+        lambda: trial.load_checkpoint(str(place)),
+        lambda: trial.restore(_TrainingResult(Checkpoint.from_directory(str(place)), {})),
+    ):
+        with pytest.raises(pickle.UnpicklingError):
+            call()
+    torch.save({"pack_seconds": Evil(sign)}, place / "pack.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        trial.load_checkpoint(str(place))
+    assert not sign.exists()
+
+
+ERROR = """Failure # 1 (occurred at 2026-01-01_00-00-00)
+The actor died unexpectedly before finishing this task.
+Failure # 2 (occurred at 2026-01-01_00-00-01)
+\x1b[36mray::ResourceTrainable.train()\x1b[39m (pid=1, ip=127.0.0.1)
+  File "trial.py", line 1, in step
+RuntimeError: stack expects each tensor to be equal size
+"""
+
+
+def test_of_an_error_the_text_is_read_alone(world):
+    (world / "du" / "error.txt").write_text(ERROR)
+    (world / "du" / "error.pkl").write_bytes(pickle.dumps(Evil(world / "run")))
+    known = SimpleNamespace(pickled_error_filename="error.pkl")
+    trial = SimpleNamespace(error_file=str(world / "du" / "error.txt"), run_metadata=known)
+    told = engine.last_failure(trial)
+    assert told.splitlines()[-1] == "RuntimeError: stack expects each tensor to be equal size"
+    assert engine.RAISED.match(told) and not storage.of_files(told)
+    assert known.pickled_error_filename is None, "Tune opens it otherwise when it collects its results"
+    assert not (world / "run").exists()
+    assert not engine.RAISED.match(ERROR.splitlines()[1])
+    for name, told in (("FileNotFoundError", True), ("infra.storage.ResultsError", True), ("ValueError", False)):
+        assert storage.of_files(f"ray::f()\n  File x\nKeyError: 1\n{name}: [Errno 2] no\nmore") == told
+
+
+# ------------------------------------------------------------------------------------------------- secrets in addresses
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://KEY:TOPSECRET@bucket/du", "s3://TOPSECRET@bucket/du", "abfs://c:TOPSECRET@a.dfs.core.windows.net/du",
+        "gs://TOPSECRET@bucket/du", "s3://bucket/du?secret_key=TOPSECRET", "fsspec+ftp://me:TOPSECRET@host/du",
+        "s3://bucket/du?region=us-east-1&session_token=TOPSECRET",
+    ],
+)  # fmt: skip
+def test_an_address_with_a_secret_is_refused_without_saying_it(capsys, uri):
+    assert launch.main(SWEEP, ["--out", uri]) == 2
+    said = capsys.readouterr()
+    assert len(said.err.strip().splitlines()) == 1 and "AWS_SECRET_ACCESS_KEY" in said.err
+    assert "TOPSECRET" not in said.err + said.out
+    for command in (["report", uri], ["fit", uri, "--over", "n", "--critical", "m"], ["sync", uri]):
+        code, lines = answered(capsys, *command)
+        assert code == 2 and len(lines) == 1 and "TOPSECRET" not in lines[0], lines
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/du?region=x",
+        "s3://bucket/du?endpoint_override=http://127.0.0.1:9&region=x",
+        "gs://anonymous@bucket/du",
+    ],
+)
+def test_an_address_without_one_is_taken(uri):
+    assert storage.locate(uri)[1] == "bucket/du"
+    assert storage.parted(storage.beside(uri, "report.html")) == (uri, "report.html")
+
+
+@pytest.mark.parametrize("uri", ["http://me:TOPSECRET@h:1", "https://TOPSECRET@h", "postgresql://me:TOPSECRET@h/db"])
+def test_a_password_for_mlflow_is_refused_on_the_command_line(world, capsys, uri):
+    assert launch.main(SWEEP, ["--out", str(world / "du"), "--tracking-uri", uri]) == 2
+    assert every([SWEEP], ["--out", str(world / "du"), "--tracking-uri", uri]) == 2
+    err = capsys.readouterr().err
+    assert err.count("MLFLOW_TRACKING_PASSWORD") == 2 and "TOPSECRET" not in err
+    code, (line,) = answered(capsys, "sync", str(world / "du"), "--tracking-uri", uri)
+    assert code == 2 and "TOPSECRET" not in line
+    assert not any((world / "du").iterdir())
+    assert "TOPSECRET" not in tracking.ui_command(uri)
+
+
+def test_of_all_sweeps_none_is_told_the_address_that_the_environment_holds(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:TOPSECRET@127.0.0.1:1")
+    told = []
+    monkeypatch.setattr(options, "parse", lambda _, line: told.append(line))
+    assert every([SWEEP], ["--dry-run"]) == 0
+    assert told and "TOPSECRET" not in str(told)
