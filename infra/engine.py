@@ -15,6 +15,7 @@ from typing import Any
 import ray
 import torch
 from ray import tune
+from ray.tune.execution import class_cache
 
 from infra import interrupt, memory, provenance, storage
 from infra.environment import EngineError, Trained
@@ -29,6 +30,9 @@ DEAD = "actor is dead"  # how Ray says that a worker's process is gone
 STARVED = "out of memory issue"  # and that it has killed it itself
 FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.M)  # Tune's line above an error
 RAISED = re.compile(r"(?:\x1b\[\d+m)?ray::")  # how an error begins that was raised in a worker, which lives on
+
+# Tune would hand the keys of a store on to its workers, and Ray write them into its logs: each node has its own.
+class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
 
 
 @contextlib.contextmanager
