@@ -35,7 +35,7 @@ def ui_command(tracking_uri: str, port: int = 5000) -> str:
         return shlex.join(["python", "-m", "webbrowser", uri])
     here = Path(sys.executable).parent
     program = ["mlflow"] if shutil.which("mlflow") == str(here / "mlflow") else [sys.executable, "-m", "mlflow"]
-    command = [*program, "server", "--workers", "1", "--port", str(port)]
+    command = [*program, "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", uri] if uri == tracking_uri else []  # else the environment has it: see cli.ui
     if folder := artifact_folder(tracking_uri):
         command += ["--artifacts-destination", str(folder)]

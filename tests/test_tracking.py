@@ -363,3 +363,13 @@ def test_a_store_that_cannot_be_opened_is_told_at_once(uri: str) -> None:
 def test_default_uri() -> None:
     assert tracking.default_uri("/a/b") == "sqlite:////a/b/mlflow.db"
     assert tracking.default_uri("s3://bucket/a") == f"sqlite:///{Path.cwd()}/mlflow.db"
+
+
+def test_a_store_that_writes_its_files_elsewhere_is_refused_in_a_line(out: str, tmp_path: Path) -> None:
+    """As after a folder was moved, or where somebody made one up: nothing comes to be in the other place."""
+    tracking.sync(out, tracking.default_uri(out), artifacts=["figures/phase.png"])
+    Path(out).rename(tmp_path / "moved")
+    moved = str(tmp_path / "moved")
+    with pytest.raises(TrackingError, match=r"was made in another place.*move .*mlflow\.db away") as caught:
+        tracking.sync(moved, tracking.default_uri(moved), artifacts=["figures/phase.png"])
+    assert len(str(caught.value).splitlines()) == 1 and not Path(out).exists()
