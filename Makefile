@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo claims bench test fast check clean chromium
+.PHONY: demo claims bench test fast check clean chromium hosts
 
 demo: .venv/ready
 	@echo "1/2  The known answer: random features interpolate n points iff m >= n."
@@ -24,7 +24,7 @@ bench: .venv/ready  ## the reference sweep against every way to run it today, st
 	$(BIN)/python benchmarks/balance.py
 	$(BIN)/python benchmarks/growth.py
 
-test: .venv/ready chromium fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
+test: .venv/ready chromium hosts fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
 	$(BIN)/python -m pytest -m cluster
 
 fast: .venv/ready chromium  ## the part that needs no cluster
@@ -40,6 +40,18 @@ chromium:  ## the browser in which the report is tested
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; }
+
+hosts:  ## what tests of clusters run on hosts of their own; as services of this machine they are left switched off
+	@PATH="$$PATH:/usr/sbin:/sbin"; for name in sshd slurmctld slurmd srun munged rsync ip; do \
+	  command -v $$name >/dev/null || missing="$$missing $$name"; done; \
+	if [ -n "$$missing" ]; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); policy=/usr/sbin/policy-rc.d; \
+	  [ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' | $$sudo tee $$policy >/dev/null; $$sudo chmod +x $$policy; mine=1; }; \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends \
+	    openssh-server slurmctld slurmd slurm-client munge rsync iproute2; code=$$?; \
+	  case "$$missing" in *sshd*) $$sudo systemctl disable ssh >/dev/null 2>&1;; esac; \
+	  case "$$missing" in *slurm*) $$sudo systemctl disable slurmctld slurmd munge >/dev/null 2>&1;; esac; \
+	  [ -z "$$mine" ] || $$sudo rm $$policy; exit $$code; fi
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

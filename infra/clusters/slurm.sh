@@ -1,0 +1,78 @@
+#!/bin/bash
+# A sweep over several nodes of a Slurm cluster. In the root of the repository, on a file system that all nodes share:
+#
+#   sbatch infra/clusters/slurm.sh sweeps/width_vs_n.py --out results/du
+#
+# What is recorded is not trained again: a job that was requeued, or submitted once more, goes on. Edit the lines marked
+# EDIT. Python: .venv in the folder where sbatch is called, else WIDTHLAW_VENV.
+#SBATCH --job-name=widthlaw
+#SBATCH --nodes=2                 # EDIT
+#SBATCH --time=24:00:00           # EDIT
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=widthlaw-%j.log
+##SBATCH --gpus-per-node=4        # EDIT: one # for GPUs
+##SBATCH --partition=gpu          # EDIT: one # where there is a choice
+set -euo pipefail
+
+venv=${WIDTHLAW_VENV:-$SLURM_SUBMIT_DIR/.venv}
+if [ ! -x "$venv/bin/ray" ]; then
+  echo "slurm.sh: no Ray in $venv: pip install '.[cluster]' there, or set WIDTHLAW_VENV" >&2
+  exit 2
+fi
+export PATH="$venv/bin:$PATH"
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))") # of this job alone; passed on by srun
+export RAY_AUTH_TOKEN
+export RAY_TMPDIR=/tmp/widthlaw-$SLURM_JOB_ID
+cpus=$SLURM_CPUS_ON_NODE
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${nodes[0]}
+ip=$(getent ahostsv4 "$head" | awk '$1 !~ /^127\./ {print $1; exit}')
+ip=${ip:-$(hostname -I | awk '{print $1}')}
+port=$((20000 + SLURM_JOB_ID % 10000))
+
+# One node's Ray, until Slurm or the end of the job stops it; then its files go too.
+serve() {
+  trap 'rm -rf "$RAY_TMPDIR"' EXIT
+  trap 'kill "$ray"; wait "$ray"; exit' TERM
+  ray start --block --disable-usage-stats --num-cpus="$cpus" "$@" > /dev/null &
+  ray=$!
+  wait "$ray"
+}
+export cpus
+export -f serve
+
+step() { # step NODE ARGUMENTS: serve there, as a step of its own
+  srun --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --overlap --nodelist="$1" bash -c 'serve "$@"' serve "${@:2}" &
+}
+
+stop() { # of the job steps that were started
+  trap - EXIT TERM
+  for pid in $(jobs -p); do kill -TERM "$pid" 2> /dev/null || true; done
+  wait
+}
+trap stop EXIT
+trap 'exit 143' TERM
+
+step "$head" --head --node-ip-address="$ip" --port="$port" --include-dashboard=false
+for node in "${nodes[@]:1}"; do
+  step "$node" --address="$ip:$port"
+done
+
+# The sweep is cut for the nodes that are there when it starts.
+export RAY_ADDRESS=$ip:$port
+deadline=$((SECONDS + 300))
+until [ "$(ray status 2> /dev/null | grep -c ' node_')" = "$SLURM_NNODES" ]; do
+  if ((SECONDS > deadline)); then
+    echo "slurm.sh: Ray is not up on $SLURM_NNODES nodes after 300 s" >&2
+    exit 2
+  fi
+  sleep 1
+done
+
+cd "$SLURM_SUBMIT_DIR"
+python "$@"
