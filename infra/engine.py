@@ -15,9 +15,10 @@ from typing import Any
 import ray
 import torch
 from ray import tune
+from ray.exceptions import AuthenticationError
 from ray.tune.execution import class_cache
 
-from infra import interrupt, memory, provenance, storage
+from infra import interrupt, memory, nodes, provenance, storage
 from infra.environment import EngineError, Trained
 from infra.memory import Budget
 from infra.packs import Pack
@@ -27,6 +28,7 @@ from infra.trial import PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
 DEAD = "actor is dead"  # how Ray says that a worker's process is gone
+TOKEN = "RAY_AUTH_MODE=token, and the cluster's ~/.ray/auth_token here"
 STARVED = "out of memory issue"  # and that it has killed it itself
 FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.M)  # Tune's line above an error
 RAISED = re.compile(r"(?:\x1b\[\d+m)?ray::")  # how an error begins that was raised in a worker, which lives on
@@ -52,9 +54,12 @@ def connected(address: str | None) -> Iterator[None]:
                 ray.init(address=address, **quiet)
             else:
                 ray.init(address="local", _node_ip_address="127.0.0.1", include_dashboard=False, **quiet)
+    except AuthenticationError:
+        raise EngineError(f"--address {address}: the cluster asks for a token: {TOKEN}") from None
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         where = f"--address {address}" if address else "embedded Ray"
-        raise EngineError(f"{where}: {storage.last_line(error)}; is the cluster up? (ray status)") from None
+        hint = f"is the cluster up (ray status), and is the token its own ({TOKEN})?"
+        raise EngineError(f"{where}: {storage.last_line(error)}; {hint}") from None
     try:
         yield
     finally:
@@ -123,7 +128,7 @@ def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
     common = origin(setup)
     left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
     with session(setup, progress) as (where, stop):
-        relay = Relay(progress, stop)
+        relay = Relay(progress, stop, nodes.Watch(setup.out))
         try:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
                 if left and any(DEAD in error for error in errors):
@@ -140,7 +145,7 @@ def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
     """Train the packs that ``chooser`` asks for, side by side and one more waiting, until it asks for no more."""
     common, side = origin(setup), setup.side_by_side
     with session(setup, progress) as (where, stop):
-        relay = Relay(progress, stop)
+        relay = Relay(progress, stop, nodes.Watch(setup.out))
         searcher = PackSearcher(
             chooser, setup.device, side, lambda i: relay.limited(job(i, chooser.packs[i]) | common), setup.budget
         )
@@ -182,7 +187,10 @@ def session(setup: Setup, progress: Progress) -> Iterator[tuple[tune.RunConfig, 
             where = tune.RunConfig(storage_path=stack.enter_context(TemporaryDirectory(prefix="widthlaw-")))
         stop = stack.enter_context(interrupt.noted())
         stack.enter_context(progress)
-        yield where, stop
+        try:
+            yield where, stop
+        except nodes.UnsharedError as error:
+            raise EngineError(str(error)) from None
 
 
 def forget(filesystem: Any, folder: str) -> None:
@@ -213,7 +221,7 @@ def fit(
             storage_filesystem=where.storage_filesystem,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=1, checkpoint_at_end=False),
-            callbacks=[relay],
+            callbacks=[relay, relay.watch],
             verbose=0,
         ),
     )
@@ -242,8 +250,8 @@ class Relay(tune.Callback):  # type: ignore[misc]
     memory. ``largest``: of such packs, trainings at a time at most.
     """
 
-    def __init__(self, progress: Progress, stop: Event):
-        self.progress, self.stop = progress, stop
+    def __init__(self, progress: Progress, stop: Event, watch: nodes.Watch):
+        self.progress, self.stop, self.watch = progress, stop, watch
         self.largest: dict[int, int] = {}
         self.short: set[int] = set()  # packs of which it is known that memory was short
         self.errors: list[str] = []  # of packs that were given up, in one line each

@@ -7,3 +7,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from jaxtyping import install_import_hook
 
 install_import_hook("trainables", "beartype.beartype")
+
+from hosts import hosts  # noqa: F401  a fixture
