@@ -86,8 +86,8 @@ def test_a_job_that_is_requeued_goes_on_and_leaves_nothing_behind(slurm):
         assert job(slurm, number)["NumNodes"] == "2"
         run(head, f"scontrol requeue {number}")
         wait(lambda: job(slurm, number)["JobState"] == "PENDING", "the job to wait")
-        wait(lambda: not left_behind(slurm), "Ray to end")
-        run(head, f"scontrol update jobid={number} NumNodes=3 StartTime=now")
+        wait(lambda: not left_behind(slurm), f"Ray to end: {left_behind(slurm)}")
+        run(head, f"scontrol update jobid={number} NumTasks=3 NumNodes=3-3 StartTime=now")
         wait(lambda: job(slurm, number)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED"), "the job to end", 240)
     except (AssertionError, subprocess.CalledProcessError) as error:
         raise AssertionError((slurm.shared / "job.log").read_text()[-4000:]) from error
@@ -102,4 +102,4 @@ def test_a_job_that_is_requeued_goes_on_and_leaves_nothing_behind(slurm):
     assert {path: path.stat().st_mtime_ns for path in before} == before, "what was recorded is not written again"
     hosts = set(check_rows(out, "two_layer_relu", long())["host"].to_pylist())
     assert len(hosts) > 1, hosts
-    wait(lambda: not left_behind(slurm), "Ray to end")
+    assert not left_behind(slurm)

@@ -27,6 +27,7 @@ export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))") # of this job alone; passed on by srun
 export RAY_AUTH_TOKEN
 export RAY_TMPDIR=/tmp/widthlaw-$SLURM_JOB_ID
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # Slurm kills what does not end soon, and then leaves children behind
 cpus=$SLURM_CPUS_ON_NODE
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
@@ -37,6 +38,7 @@ port=$((20000 + SLURM_JOB_ID % 10000))
 
 # One node's Ray, until Slurm or the end of the job stops it; then its files go too.
 serve() {
+  rm -rf "$RAY_TMPDIR"
   trap 'rm -rf "$RAY_TMPDIR"' EXIT
   trap 'kill "$ray"; wait "$ray"; exit' TERM
   ray start --block --disable-usage-stats --num-cpus="$cpus" "$@" > /dev/null &
@@ -50,9 +52,9 @@ step() { # step NODE ARGUMENTS: serve there, as a step of its own
   srun --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --overlap --nodelist="$1" bash -c 'serve "$@"' serve "${@:2}" &
 }
 
-stop() { # of the job steps that were started
+stop() { # the steps, in order; a SIGTERM to srun would kill them at once
   trap - EXIT TERM
-  for pid in $(jobs -p); do kill -TERM "$pid" 2> /dev/null || true; done
+  scancel --quiet --signal=TERM "$SLURM_JOB_ID" || true
   wait
 }
 trap stop EXIT
