@@ -96,7 +96,9 @@ def test_ray_job_submit_ships_the_folder_asks_for_the_token_and_goes_on_without_
         assert "AuthenticationError" in said, said
     assert not out.exists()
     process = start(laptop, f"{command} {' '.join(LONG)} --out {out}")
-    lost = wait(lambda: next((name for name in ("w1", "w2") if training(cluster[name])), None), "a pack on a worker", 120)
+    lost = wait(
+        lambda: next((name for name in ("w1", "w2") if training(cluster[name])), None), "a pack on a worker", 120
+    )
     wire(cluster, lost, "down")
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
