@@ -22,9 +22,13 @@ TUNNEL = "ssh -o StrictHostKeyChecking=no -o ExitOnForwardFailure=yes -fN -L 826
 
 @pytest.fixture(scope="module")
 def cluster(hosts: Hosts):
-    """Head and two workers, started by ``ray up`` from the laptop, one CPU each."""
+    """Head and two workers, of one CPU each, started by ``ray up`` from the laptop."""
     laptop, head = hosts["laptop"], hosts["head"]
-    text = (ROOT / "infra/clusters/on_premise.yaml").read_text().replace("ray start ", "ray start --num-cpus=1 ")
+    text = (ROOT / "infra/clusters/on_premise.yaml").read_text()
+    text = text.replace(
+        "ray start --head", "ray start --num-cpus=0 --head"
+    )  # else it has all packs before others begin
+    text = text.replace("ray start --address", "ray start --num-cpus=1 --address")
     edited = yaml.safe_load(text)
     workers = [hosts[name].address for name in ("w1", "w2")]
     edited["provider"] |= {"head_ip": head.address, "worker_ips": workers}
@@ -95,12 +99,18 @@ def test_ray_job_submit_ships_the_folder_asks_for_the_token_and_goes_on_without_
         said = run(laptop, f"{wrong} {command} {' '.join(LONG)} --out {out}", code=1)
         assert "AuthenticationError" in said, said
     assert not out.exists()
-    process = start(laptop, f"{command} {' '.join(LONG)} --out {out}")
-    lost = wait(
-        lambda: next((name for name in ("w1", "w2") if training(cluster[name])), None), "a pack on a worker", 120
-    )
+    log = cluster.shared / "job.log"  # not a pipe, which would be full before it is read
+    process = start(laptop, f"{command} {' '.join(LONG)} --out {out} > {log} 2>&1")
+    try:
+        lost = wait(
+            lambda: next(filter(lambda name: training(cluster[name]), ("w1", "w2")), None), "a pack on a worker"
+        )
+    except AssertionError as error:
+        process.kill()
+        raise AssertionError(log.read_text()) from error
     wire(cluster, lost, "down")
-    said, _ = process.communicate(timeout=240)
+    process.communicate(timeout=240)
+    said = log.read_text()
     assert process.returncode == 0, said
     table = check_rows(out, "two_layer_relu", long())
     assert "its worker was lost" in said and set(table["host"].to_pylist()) - {lost}, said

@@ -100,6 +100,5 @@ def test_a_job_that_is_requeued_goes_on_and_leaves_nothing_behind(slurm):
     ), log
     assert re.search(r"60 trainings asked for, [1-5]0 recorded", log), log
     assert {path: path.stat().st_mtime_ns for path in before} == before, "what was recorded is not written again"
-    hosts = set(check_rows(out, "two_layer_relu", long())["host"].to_pylist())
-    assert len(hosts) > 1, hosts
+    check_rows(out, "two_layer_relu", long())
     assert not left_behind(slurm)
