@@ -13,7 +13,8 @@ from cyclopts import App, CycloptsError, Parameter
 from analysis import fit as fits
 from analysis import report as reports
 from analysis.fit import DataError
-from infra import options, records, tracking
+from infra import environment, options, records, tracking
+from infra.environment import EngineError
 from infra.families import listed
 from infra.plan import PlanError
 from infra.storage import ResultsError
@@ -107,6 +108,71 @@ def fit(
     tell(dumps(found, indent=1) if json else fits.in_words(law, columns))
 
 
+@app.command
+def replay(
+    results: Results,
+    cell: Annotated[str, Parameter(help="A cell's address (cell_id), or the beginning of it.")],
+    /,
+) -> int:
+    """Train one recorded cell again, alone: is its row reproduced bit for bit, and if not, how far off is it?
+
+    Exit code 1 if the row is not reproduced.
+    """
+    from infra import replay  # imports torch
+
+    found = replay.replay(results, cell)
+    print(found)
+    return int(not found.same)
+
+
+@app.command
+def audit(
+    results: Results,
+    *,
+    sample: Annotated[int, Parameter(help="Cells to train again. [trainings]")] = 50,
+    seed: Annotated[int, Parameter(help="Of the choice of cells.")] = 0,
+) -> int:
+    """Train a random sample of the recorded cells again, each alone, and hold the rows against it.
+
+    Exit code 1 if a row is not reproduced.
+    """
+    from infra import replay  # imports torch
+
+    if sample < 1:
+        raise DataError(f"--sample: {sample} is too small; it must be at least 1")
+    found = []
+    for one in replay.audit(results, sample, seed):
+        found.append(one)
+        print(one, flush=True)
+    same = sum(one.same for one in found)
+    print(f"{same} of {len(found)} rows reproduced bit for bit")
+    return int(same < len(found))
+
+
+@app.command
+def doctor(
+    *,
+    address: Annotated[
+        str | None, Parameter(help="Ray cluster, 'auto' or host:port; RAY_ADDRESS also counts; none: this machine.")
+    ] = None,
+    out: Annotated[str, Parameter(help="Results folder that the nodes are to write to.")] = "",
+    tracking_uri: Uri = None,
+) -> int:
+    """Look at a cluster before a sweep: versions and code on every node, GPUs, storage, clocks, MLflow, open doors.
+
+    One line for what is well or what to mend; exit code 1 if there is something to mend.
+    """
+    address = environment.prepare(address)
+    environment.reachable(address)
+    from infra import doctor  # imports Ray, which reads its environment then
+
+    uri, well = options.tracking_uri(tracking_uri, tracking.default_uri(out) if out else ""), True
+    for finding in doctor.examine(address, out, uri):
+        print(finding, flush=True)
+        well = well and finding.well
+    return 0 if well else 1
+
+
 def tell(text: str) -> None:
     """Print, also to a reader that stops early (``| head -1``): that is no error."""
     try:
@@ -116,13 +182,12 @@ def tell(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 after one clear line."""
+    """Exit code 0, 1 where ``doctor`` finds something to mend, 2 after one clear line."""
     try:
-        app(argv, exit_on_error=False, print_error=False, result_action="return_value")
-    except (CycloptsError, DataError, PlanError, ResultsError, TrackingError) as error:
+        return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
+    except (CycloptsError, DataError, EngineError, PlanError, ResultsError, TrackingError) as error:
         print(f"widthlaw: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Recorded trainings done again: the same bits, and what is not the same is named with its size."""
+
+import math
+
+import pytest
+from training import seeds
+
+import trainables
+from infra import cli, pack, plan, records, replay
+from infra.storage import ResultsError
+
+FAMILY = "two_layer_relu"
+CELL = trainables.load(FAMILY).SMALL
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Of a pack of eight."""
+    run = pack.start(FAMILY, seeds(CELL, 8), to_the_end=False)
+    while not pack.finished(run):
+        pack.advance(run)
+    return pack.rows(run)
+
+
+def recorded(folder, rows):
+    records.write_shard(str(folder), rows, plan.row_schema(FAMILY))
+    return str(folder)
+
+
+def test_a_cell_of_a_pack_is_reproduced_alone_bit_for_bit(tmp_path, rows, capsys):
+    out = recorded(tmp_path, rows)
+    for row in rows[:3]:
+        assert replay.replay(out, row["cell_id"]).same
+    assert cli.main(["replay", out, rows[0]["cell_id"][:8]]) == 0
+    assert capsys.readouterr().out == f"{rows[0]['cell_id']}  {rows[0]['outcome']}: reproduced bit for bit\n"
+
+
+def test_an_audit_takes_a_sample_chosen_by_its_seed_and_leaves_failed_cells_out(tmp_path, rows, capsys):
+    failed = {**rows[0], "outcome": "failed", "success": None}
+    out = recorded(tmp_path, [failed, *rows[1:]])
+    assert cli.main(["audit", out, "--sample", "5", "--seed", "3"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and last == "5 of 5 rows reproduced bit for bit"
+    chosen = {line.split()[0] for line in lines}
+    assert (
+        chosen == {one.cell_id for one in replay.audit(out, 5, 3)} != {one.cell_id for one in replay.audit(out, 5, 4)}
+    )
+    assert len(list(replay.audit(out, 50, 0))) == 7
+
+
+def test_a_row_that_was_changed_is_told_by_how_much(tmp_path, rows, capsys):
+    """One bit in the last place of a loss, a number in a curve, an outcome."""
+    row = dict(rows[0])
+    row["loss"] = math.nextafter(row["loss"], 1)
+    row["curve_loss"] = [2 * row["curve_loss"][0], *row["curve_loss"][1:]]
+    row["outcome"] = "diverged"
+    row["packages"], row["device"] = "python 2.7", "an abacus"
+    out = recorded(tmp_path, [row])
+    found = replay.replay(out, row["cell_id"])
+    assert found.differences["loss"] == pytest.approx(2**-53, rel=1)
+    assert found.differences["curve_loss"] == 0.5 and found.differences["outcome"] == math.inf
+    assert set(found.differences) == {"loss", "curve_loss", "outcome"}
+    assert cli.main(["replay", out, row["cell_id"]]) == 1
+    told = capsys.readouterr().out
+    assert "outcome otherwise, curve_loss by 5.0e-01, loss by" in told
+    assert "recorded with python 2.7, an abacus; here python 3" in told
+
+
+def test_what_cannot_be_replayed_is_one_line(tmp_path, rows, capsys):
+    out = recorded(tmp_path / "du", [{**rows[0], "numerics": "0", "commit": "abc"}, rows[1]])
+    for cell, named in ((rows[0]["cell_id"], "numerics 0 of two_layer_relu (commit abc)"), ("ffffffffff", "no such"),
+                        ("", "2 cells begin so")):  # fmt: skip
+        assert cli.main(["replay", out, cell]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("widthlaw: ") and named in line
+    assert cli.main(["audit", str(tmp_path / "nothing")]) == 2
+    assert "holds no training" in capsys.readouterr().err
+    with pytest.raises(ResultsError):
+        replay.replay(str(tmp_path / "nothing"), rows[0]["cell_id"])
