@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from analysis import difference
 from analysis import fit as fits
 from analysis import report as reports
 from analysis.fit import DataError
@@ -106,6 +107,19 @@ def fit(
     table = fits.select(fits.read(data), where or [])
     law, found = fits.fit(table, columns, 0.5 if level is None else level)
     tell(dumps(found, indent=1) if json else fits.in_words(law, columns))
+
+
+@app.command
+def diff(
+    first: Annotated[str, Parameter(help="Results folder a.")],
+    second: Annotated[str, Parameter(help="Results folder b.")],
+    /,
+) -> None:
+    """Hold the laws of two sweeps against each other: exponents and thresholds, with the interval of their difference.
+
+    The two are taken for independent: trainings that both have in common make the true interval shorter.
+    """
+    tell("\n\n".join(difference.in_words(*one) for one in difference.differences(first, second)))
 
 
 @app.command

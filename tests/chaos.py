@@ -1,0 +1,240 @@
+"""Faults by the dozen: a sweep goes on through them and ends with the rows of an undisturbed one.
+
+    python tests/chaos.py [--faults 50] [--seed 0] [--table benchmarks/chaos.md]
+
+Needs root. Three hosts, each a network namespace of this machine, run one Ray; the driver, MLflow and the PostgreSQL
+behind it run on the first. One fault after another is done and undone, chosen and timed by the seed. A driver that has
+ended is started again with the same command, with more seeds where all was recorded. In the end every planned cell must
+be recorded exactly once, with the bits of an undisturbed run, and MLflow must say what the rows say.
+"""
+
+import argparse
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+from stage import DATABASE, Stage, staged  # beside this file
+
+from infra import records
+
+SEEDS = 40  # more a time that all is recorded
+GRID = ["--n=16,32,48", "--m=8:64:octave", "--d=8", "--budget=60"]
+BETWEEN = (0.5, 3.0)  # seconds from the end of one fault to the next
+HELD = (1.0, 5.0)  # seconds that a fault lasts which does not end by itself
+PATIENCE = 180.0  # seconds until something must train again
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Campaign:
+    """A sweep under fire: ``driver`` is its process, ``told`` the faults so far."""
+
+    stage: Stage
+    random: random.Random
+    seeds: int = SEEDS
+    driver: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def command(self, out: Path) -> list[str]:
+        return [sys.executable, str(ROOT / "sweeps/width_vs_n.py"), *GRID, f"--seeds={self.seeds}", f"--out={out}"]
+
+    def going(self) -> None:
+        """See that a driver runs."""
+        if self.driver and self.driver.poll() is None:
+            return
+        if self.driver and self.driver.returncode == 0:
+            self.seeds += SEEDS
+        self.starts += 1
+        given = ["--address", self.stage.address, "--tracking-uri", self.stage.uri]
+        self.driver = self.stage.head.popen(
+            [*self.command(self.stage.out), *given], log=self.stage.folder / "driver.log"
+        )
+
+    def workers(self) -> list[psutil.Process]:
+        """Processes that train, once there is one; drivers are started until then."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            self.going()
+            if found := [one for host in self.stage.hosts for one in host.processes("ray::PackTrial.train")]:
+                return found
+            time.sleep(0.2)
+        raise SystemExit(f"nothing trains for {PATIENCE:.0f} s; see {self.stage.folder}/driver.log")
+
+    def hold(self) -> float:
+        """Let a fault last; for how long."""
+        seconds = self.random.uniform(*HELD)
+        time.sleep(seconds)
+        return seconds
+
+
+def worker(campaign: Campaign) -> str:
+    one = campaign.random.choice(campaign.workers())
+    one.kill()
+    return "a process that trains is killed"
+
+
+def node(campaign: Campaign) -> str:
+    """As a spot instance is taken back, and another comes."""
+    host = campaign.random.choice(campaign.stage.hosts[1:])
+    for one in host.processes("ray"):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    seconds = campaign.hold()
+    campaign.stage.join(host)
+    return f"node {host.name} is gone, another joins after {seconds:.0f} s"
+
+
+def driver(campaign: Campaign) -> str:
+    campaign.workers()
+    for one in [*psutil.Process(campaign.driver.pid).children(recursive=True), campaign.driver]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    campaign.driver.wait()
+    return "the driver is killed"
+
+
+def mlflow(campaign: Campaign) -> str:
+    campaign.stage.kill("mlflow")
+    seconds = campaign.hold()
+    campaign.stage.serve()
+    return f"the MLflow server is killed, started again after {seconds:.0f} s"
+
+
+def postgresql(campaign: Campaign) -> str:
+    campaign.stage.kill(DATABASE)
+    seconds = campaign.hold()
+    campaign.stage.store()
+    return f"PostgreSQL is killed, started again after {seconds:.0f} s"
+
+
+def disk(campaign: Campaign) -> str:
+    filler = campaign.stage.out.parent / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(2**20)):
+            pass
+    seconds = campaign.hold()
+    filler.unlink()
+    return f"the disk of the results is full for {seconds:.0f} s"
+
+
+def network(campaign: Campaign) -> str:
+    host = campaign.random.choice(campaign.stage.hosts[1:])
+    host.cut()
+    seconds = campaign.hold()
+    host.mend()
+    return f"node {host.name} is cut off for {seconds:.0f} s"
+
+
+def late(campaign: Campaign) -> str:
+    """A pack whose rows come when it may have been given to another."""
+    one = campaign.random.choice(campaign.workers())
+    one.send_signal(signal.SIGSTOP)
+    seconds = campaign.hold()
+    with suppress(psutil.NoSuchProcess):
+        one.send_signal(signal.SIGCONT)
+    return f"a process that trains stands still for {seconds:.0f} s"
+
+
+def twice(campaign: Campaign) -> str:
+    shards = sorted((campaign.stage.out / "rows").glob("[!.]*.parquet"))
+    if not shards:
+        return "no shard yet"
+    one = campaign.random.choice(shards)
+    with suppress(OSError):  # the disk may be full
+        shutil.copy(one, one.with_name(f"{campaign.random.getrandbits(80):020x}.parquet"))
+    return "a shard comes a second time, under another name"
+
+
+FAULTS: dict[str, Callable[[Campaign], str]] = {
+    one.__name__: one for one in (worker, node, driver, mlflow, postgresql, disk, network, late, twice)
+}
+
+
+def chosen(count: int, source: random.Random) -> list[str]:
+    """So many faults in a random order, of each kind as many as of any other, or one less."""
+    names = [list(FAULTS)[i % len(FAULTS)] for i in range(count)]
+    source.shuffle(names)
+    return names
+
+
+def survive(campaign: Campaign, faults: Sequence[str]) -> None:
+    """One fault after another, while something trains; then the sweep to its end."""
+    for i, name in enumerate(faults, 1):
+        campaign.workers()
+        time.sleep(campaign.random.uniform(*BETWEEN))
+        campaign.told.append((name, FAULTS[name](campaign)))
+        print(f"{i} of {len(faults)}: {campaign.told[-1][1]}", flush=True)
+    for _ in range(3):  # a driver under the last fault may have ended with an error, and says how to go on
+        if campaign.driver is None or campaign.driver.poll() not in (None, 0):
+            campaign.going()
+        if campaign.driver.wait(timeout=600) == 0:
+            return
+    raise SystemExit(f"the sweep does not end; see {campaign.stage.folder}/driver.log")
+
+
+def differences(campaign: Campaign, folder: Path) -> dict[str, int]:
+    """What must be 0: cells missing, recorded more than once, with other bits than undisturbed; grid points of which
+    MLflow says something else than the rows."""
+    reference = folder / "undisturbed"
+    subprocess.run(campaign.command(reference), check=True, capture_output=True)
+    kept, ours = records.read_rows(str(campaign.stage.out))[0], records.read_rows(str(reference))[0]
+    assert len(ours) == 12 * campaign.seeds, "the undisturbed run is not complete"
+    found, planned = (set(table["cell_id"].to_pylist()) for table in (kept, ours))
+    return {
+        "planned cells without a row": len(planned - found),
+        "rows beyond one for each planned cell": len(kept) - len(found & planned),
+        "digests of the rows that differ": int(records.digest(kept) != records.digest(ours)),
+        "grid points of which MLflow says something else": campaign.stage.otherwise(),
+    }
+
+
+def run(faults: int, seed: int, names: Sequence[str] | None = None) -> tuple[Campaign, dict[str, int]]:
+    """A campaign from nothing; ``names`` in place of random kinds."""
+    with TemporaryDirectory(prefix="chaos-") as name, staged(Path(name)) as stage:
+        source = random.Random(seed)
+        campaign = Campaign(stage, source)
+        survive(campaign, names or chosen(faults, source))
+        return campaign, differences(campaign, Path(name))
+
+
+def table(campaign: Campaign, found: dict[str, int], seed: int, minutes: float) -> str:
+    kinds = Counter(name for name, _ in campaign.told)
+    head = [
+        "# Chaos", "",
+        f"Written by `python tests/chaos.py --faults {len(campaign.told)} --seed {seed}`: {len(campaign.told)} faults",
+        f"in {minutes:.0f} min, {12 * campaign.seeds:,} trainings, the driver started {campaign.starts} times.", "",
+        "| must be 0 | is |", "|---|---|", *(f"| {name} | {count} |" for name, count in found.items()), "",
+        "| fault | times |", "|---|---|", *(f"| {name} | {count} |" for name, count in sorted(kinds.items())), "",
+        *(f"{i}. {text}" for i, (_, text) in enumerate(campaign.told, 1)),
+    ]  # fmt: skip
+    return "\n".join(head) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", type=Path)
+    given = parser.parse_args()
+    began = time.monotonic()
+    campaign, found = run(given.faults, given.seed)
+    text = table(campaign, found, given.seed, (time.monotonic() - began) / 60)
+    print(text)
+    if given.table:
+        given.table.write_text(text)
+    return int(any(found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What a doctor finds: on this machine, on a cluster of two nodes of which one is ill, and of clocks that differ."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WIDTHLAW = [sys.executable, "-m", "infra.cli", "doctor"]
+
+
+@pytest.fixture(scope="module")
+def doctor():
+    from infra import environment
+
+    environment.prepare("nowhere")  # Ray reads its environment when it is imported
+    from infra import doctor
+
+    return doctor
+
+
+def texts(findings, well):
+    return [one.text for one in findings if one.well is well]
+
+
+def test_clocks_are_told_apart_only_beyond_the_delay_of_the_question(doctor):
+    sound = doctor.Node("a (10.0.0.1)", skew=0.3, doubt=0.1)
+    slow = doctor.Node("b (10.0.0.2)", skew=4.0, doubt=2.5)  # 4 s off, or 1.5: the answer took 5 s
+    behind = doctor.Node("c (10.0.0.3)", skew=-3.0, doubt=0.2)
+    assert texts(doctor.clocks([sound, slow]), True) == ["clocks agree to 6.50 s"]
+    assert texts(doctor.clocks([sound, slow, behind]), False) == [
+        "c (10.0.0.3): its clock is 3.0 s behind: start a time service (chrony)"
+    ]
+
+
+def test_gpus_that_ray_and_torch_count_differently(doctor):
+    node = doctor.Node("a (10.0.0.1)", lent=2.0, cards=2)
+    assert texts(doctor.cards([node]), True) == ["2 GPUs"]
+    assert "Ray lends 2 GPUs, torch can use 0" in texts(doctor.cards([replace(node, cards=0)]), False)[0]
+    assert "--num-gpus 2" in texts(doctor.cards([replace(node, lent=0.0)]), False)[0]
+
+
+@pytest.mark.cluster
+def test_a_sound_machine_gets_no_line_to_mend(tmp_path):
+    done = subprocess.run([*WIDTHLAW, "--out", str(tmp_path / "du")], cwd=ROOT, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(line.startswith("ok ") for line in lines), lines
+    for told in ("MLflow at sqlite", "loopback", "1 node with widthlaw", "clocks agree", "can write to"):
+        assert any(told in line for line in lines), told
+    assert [path.name for path in (tmp_path / "du").iterdir()] == ["mlflow.db"], "nothing is left"
+
+
+@pytest.mark.cluster
+def test_an_ill_cluster_is_told_node_by_node(tmp_path):
+    """The second node runs other code and sees other storage; MLflow is down; the cluster is open to all."""
+    other = tmp_path / "other"
+    for name in ("infra", "trainables", "analysis"):
+        shutil.copytree(ROOT / name, other / name, ignore=shutil.ignore_patterns("__pycache__"))
+    with (other / "trainables" / "two_layer_relu.py").open("a") as file:
+        file.write("# changed\n")
+    script = tmp_path / "cluster.py"
+    script.write_text(CLUSTER)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "OTHER": str(other)}
+    environment |= {"RAY_USAGE_STATS_ENABLED": "0", "HOME": str(tmp_path)}
+    command = [*WIDTHLAW, "--out", "/proc/1/du", "--tracking-uri", "http://127.0.0.1:1", "--address"]
+    done = subprocess.run([sys.executable, str(script), *command], capture_output=True, text=True, env=environment)
+    mended = [line for line in done.stdout.splitlines() if line.startswith("MEND")]
+    assert "exit code 1" in done.stdout, done.stdout + done.stderr
+    assert any("MLflow at http://127.0.0.1:1" in line for line in mended)
+    assert any("runs other code of widthlaw" in line and "install the same" in line for line in mended)
+    assert sum("cannot write to /proc/1/du" in line for line in mended) == 2
+    assert len([line for line in mended if re.search("anyone who reaches", line)]) == ("127." not in done.stdout)
+
+
+CLUSTER = """
+import os, subprocess, sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+own = os.environ["PYTHONPATH"]
+os.environ["PYTHONPATH"] = os.environ["OTHER"]
+cluster.add_node(num_cpus=1)
+os.environ["PYTHONPATH"] = own
+cluster.wait_for_nodes()
+done = subprocess.run([*sys.argv[1:], cluster.address], cwd=own, timeout=200)
+print("exit code", done.returncode, flush=True)
+cluster.shutdown()
+"""
