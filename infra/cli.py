@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from json import dumps
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from analysis import fit as fits
 from analysis import report as reports
 from analysis.fit import DataError
 from infra import environment, options, records, tracking
+from infra import status as statuses
 from infra.environment import EngineError
 from infra.families import listed
 from infra.plan import PlanError
@@ -107,6 +109,18 @@ def fit(
     table = fits.select(fits.read(data), where or [])
     law, found = fits.fit(table, columns, 0.5 if level is None else level)
     tell(dumps(found, indent=1) if json else fits.in_words(law, columns))
+
+
+@app.command
+def status(
+    results: Results, *, json: Annotated[bool, Parameter(help="Print one JSON array.", negative="")] = False
+) -> None:
+    """How far each sweep of RESULTS is: outcomes, trainings to go, when the last row came, whether it runs now."""
+    found = statuses.statuses(results)
+    if json:
+        tell(dumps([asdict(one) | {"to_go": one.to_go} for one in found], indent=1))
+    else:
+        tell("\n".join(map(str, found)))
 
 
 @app.command

@@ -1,22 +1,21 @@
 """The driver: from a sweep's command line to rows, a law, a figure and an MLflow catalogue."""
 
-import contextlib
-import fcntl
 import math
 import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from analysis import report
-from infra import environment, estimate, options, plan, records, schema, storage, tracking, tuning
+from infra import environment, estimate, options, plan, records, schema, tracking, tuning
 from infra.adaptive import Chooser, Limits
 from infra.environment import EngineError, Trained
+from infra.lock import InUseError, exclusive
 from infra.options import Request
 from infra.pack import LETTERS
 from infra.plan import PlanError
@@ -27,10 +26,6 @@ from infra.sweep import Sweep
 from infra.tracking import TrackingError
 
 Ending = Callable[[Request, dict[str, Any], Trained, str], int]
-
-
-class InUseError(Exception):
-    """Another process works on the same results folder."""
 
 
 def answer(sweep: Sweep, argv: Sequence[str] | None = None, end: Ending | None = None) -> int:
@@ -221,30 +216,6 @@ def recorded_counts(out: str, recipe: dict[str, Any]) -> Counter[Count]:
         return Counter()
     columns = (table[name].to_pylist() for name in (*axes_of(recipe), "outcome"))
     return Counter((n, m, LETTERS[outcome]) for n, m, outcome in zip(*columns, strict=True))
-
-
-@contextlib.contextmanager
-def exclusive(out: str) -> Iterator[None]:
-    """Refuse a second process on the same local folder. Object stores are safely shared: rows are idempotent."""
-    filesystem, root = storage.locate(out)
-    if not storage.is_local(filesystem):
-        yield
-        return
-    path = Path(root) / ".lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "a+")
-    except OSError as error:
-        raise ResultsError(f"--out {out}: {error.strerror}; give a folder that can be written") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUseError(f"--out {out} is in use by another process; wait for it, or give another --out") from None
-        rows = Path(storage.within(out, "rows/x")[1]).parent
-        for leftover in rows.glob(".*.tmp"):  # of a driver that was killed while writing
-            leftover.unlink(missing_ok=True)
-        yield
 
 
 def program() -> str:
