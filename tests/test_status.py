@@ -12,13 +12,13 @@ from infra import cli, lock, pack, plan, records, status
 FAMILY = "random_features"
 PLAN = {
     "plan_id": "p", "sweep": "width_vs_n", "family": FAMILY, "numerics": trainables.load(FAMILY).VERSION,
-    "axes": {"n": [4], "m": [3, 4], "d": [3]}, "seeds": 4, "critical": "m", "over": "n", "created": "2026-01-01",
+    "axes": {"n": [4], "m": [3, 8], "d": [16]}, "seeds": 4, "critical": "m", "over": "n", "created": "2026-01-01",
 }  # fmt: skip
 
 
 def shard(out, m, minutes, count=4):
     """The trainings of one width, written so many minutes ago."""
-    run = pack.start(FAMILY, seeds(trainables.load(FAMILY).Cell(m=m, n=4, d=3), count))
+    run = pack.start(FAMILY, seeds(trainables.load(FAMILY).Cell(m=m, n=4, d=16), count))
     while not pack.finished(run):
         pack.advance(run)
     when = {"finished": (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()}
@@ -29,16 +29,16 @@ def test_what_is_done_to_go_and_running(tmp_path, capsys):
     out = str(tmp_path)
     records.write_plan(out, PLAN)
     (nothing,) = status.statuses(out)
-    assert str(nothing) == "width_vs_n random_features m=3..4, 4 seeds: nothing recorded; 8 of 8 to go; not running"
+    assert str(nothing) == "width_vs_n random_features m=3..8, 4 seeds: nothing recorded; 8 of 8 to go; not running"
     shard(out, 3, 8)
-    shard(out, 4, 2, 3)
+    shard(out, 8, 2, 3)
     (found,) = status.statuses(out)
     assert found.rows == {"fit": 3, "unfit": 4} and found.to_go == 1
     assert found.an_hour == pytest.approx(3 * 10, rel=0.01), "three trainings in the six minutes after the first shard"
     with lock.exclusive(out):
         (line,) = status.statuses(out)
         assert str(line).endswith("3 fit, 4 unfit; 1 of 8 to go; last row 2 min ago; 30 an hour; running")
-    shard(out, 4, 0)
+    shard(out, 8, 0)
     assert "all done" in str(status.statuses(out)[0])
     assert cli.main(["status", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["to_go"] == 0
