@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -199,6 +199,12 @@ def doctor(
         print(finding, flush=True)
         well = well and finding.well
     return 0 if well else 1
+
+
+@app.command
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Of which shell.")], /) -> None:
+    """Print a shell's completion of this command's words: eval "$(widthlaw completion bash)"."""
+    tell(app.generate_completion(shell=shell))
 
 
 def tell(text: str) -> None:

@@ -23,7 +23,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
-from stage import DATABASE, Stage, staged  # beside this file
+import stage as world
+from hosts import ROOT, wire
+from stage import Stage, kill, processes, staged
 
 from infra import records
 
@@ -31,8 +33,9 @@ SEEDS = 40  # more a time that all is recorded
 GRID = ["--n=16,32,48", "--m=8:64:octave", "--d=8", "--budget=60"]
 BETWEEN = (0.5, 3.0)  # seconds from the end of one fault to the next
 HELD = (1.0, 5.0)  # seconds that a fault lasts which does not end by itself
-PATIENCE = 180.0  # seconds until something must train again
-ROOT = Path(__file__).parents[1]
+PATIENCE = 240.0  # seconds until something must train again: a node that is cut off is given up after a minute
+TRAINING = "ray::PackTrial.train"  # how Ray names a process that trains
+DRIVER = "width_vs_n.py"
 
 
 @dataclass
@@ -42,34 +45,33 @@ class Campaign:
     stage: Stage
     random: random.Random
     seeds: int = SEEDS
-    driver: subprocess.Popen[bytes] | None = None
+    driver: "subprocess.Popen[str] | None" = None
     starts: int = 0
     told: list[tuple[str, str]] = field(default_factory=list)
 
     def command(self, out: Path) -> list[str]:
-        return [sys.executable, str(ROOT / "sweeps/width_vs_n.py"), *GRID, f"--seeds={self.seeds}", f"--out={out}"]
+        return [sys.executable, str(ROOT / "sweeps" / DRIVER), *GRID, f"--seeds={self.seeds}", f"--out={out}"]
 
-    def going(self) -> None:
-        """See that a driver runs."""
+    def drive(self) -> None:
+        """See that a driver runs, with more to train where the last one has ended well."""
         if self.driver and self.driver.poll() is None:
             return
         if self.driver and self.driver.returncode == 0:
             self.seeds += SEEDS
         self.starts += 1
-        given = ["--address", self.stage.address, "--tracking-uri", self.stage.uri]
-        self.driver = self.stage.head.popen(
-            [*self.command(self.stage.out), *given], log=self.stage.folder / "driver.log"
-        )
+        given = f"--address={self.stage.address} --tracking-uri={world.URI}"
+        line = f"{' '.join(self.command(self.stage.out))} {given}"
+        self.driver = world.launch(self.stage.head, line, self.stage.folder / "driver.log")
 
-    def workers(self) -> list[psutil.Process]:
-        """Processes that train, once there is one; drivers are started until then."""
+    def training(self) -> list[psutil.Process]:
+        """The processes that train, once there is one; drivers are started until then."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            self.going()
-            if found := [one for host in self.stage.hosts for one in host.processes("ray::PackTrial.train")]:
+            self.drive()
+            if found := [one for node in self.stage.nodes for one in processes(node, TRAINING)]:
                 return found
             time.sleep(0.2)
-        raise SystemExit(f"nothing trains for {PATIENCE:.0f} s; see {self.stage.folder}/driver.log")
+        raise SystemExit(f"nothing trains for {PATIENCE:.0f} s:\n{self.log()}")
 
     def hold(self) -> float:
         """Let a fault last; for how long."""
@@ -77,45 +79,43 @@ class Campaign:
         time.sleep(seconds)
         return seconds
 
+    def log(self) -> str:
+        return (self.stage.folder / "driver.log").read_text()[-4000:]
+
 
 def worker(campaign: Campaign) -> str:
-    one = campaign.random.choice(campaign.workers())
-    one.kill()
+    campaign.random.choice(campaign.training()).kill()
     return "a process that trains is killed"
 
 
 def node(campaign: Campaign) -> str:
     """As a spot instance is taken back, and another comes."""
-    host = campaign.random.choice(campaign.stage.hosts[1:])
-    for one in host.processes("ray"):
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
+    host = campaign.random.choice(campaign.stage.nodes[1:])
+    kill(host, "ray")
     seconds = campaign.hold()
-    campaign.stage.join(host)
-    return f"node {host.name} is gone, another joins after {seconds:.0f} s"
+    world.join(campaign.stage, host)
+    return f"node {host.name} is gone; another joins after {seconds:.0f} s"
 
 
 def driver(campaign: Campaign) -> str:
-    campaign.workers()
-    for one in [*psutil.Process(campaign.driver.pid).children(recursive=True), campaign.driver]:
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
+    campaign.training()
+    kill(campaign.stage.head, DRIVER)
     campaign.driver.wait()
     return "the driver is killed"
 
 
 def mlflow(campaign: Campaign) -> str:
-    campaign.stage.kill("mlflow")
+    kill(campaign.stage.head, "mlflow")
     seconds = campaign.hold()
-    campaign.stage.serve()
-    return f"the MLflow server is killed, started again after {seconds:.0f} s"
+    world.serve(campaign.stage)
+    return f"the MLflow server is killed, and started again after {seconds:.0f} s"
 
 
 def postgresql(campaign: Campaign) -> str:
-    campaign.stage.kill(DATABASE)
+    kill(campaign.stage.head, "postgres")
     seconds = campaign.hold()
-    campaign.stage.store()
-    return f"PostgreSQL is killed, started again after {seconds:.0f} s"
+    world.store(campaign.stage)
+    return f"PostgreSQL is killed, and started again after {seconds:.0f} s"
 
 
 def disk(campaign: Campaign) -> str:
@@ -129,19 +129,20 @@ def disk(campaign: Campaign) -> str:
 
 
 def network(campaign: Campaign) -> str:
-    host = campaign.random.choice(campaign.stage.hosts[1:])
-    host.cut()
+    host = campaign.random.choice(campaign.stage.nodes[1:])
+    wire(campaign.stage.hosts, host.name, "down")
     seconds = campaign.hold()
-    host.mend()
+    wire(campaign.stage.hosts, host.name, "up")
     return f"node {host.name} is cut off for {seconds:.0f} s"
 
 
 def late(campaign: Campaign) -> str:
-    """A pack whose rows come when it may have been given to another."""
-    one = campaign.random.choice(campaign.workers())
-    one.send_signal(signal.SIGSTOP)
+    """Rows that come later than those of packs that began after theirs."""
+    one = campaign.random.choice(campaign.training())
+    with suppress(psutil.Error):
+        one.send_signal(signal.SIGSTOP)
     seconds = campaign.hold()
-    with suppress(psutil.NoSuchProcess):
+    with suppress(psutil.Error):
         one.send_signal(signal.SIGCONT)
     return f"a process that trains stands still for {seconds:.0f} s"
 
@@ -149,7 +150,7 @@ def late(campaign: Campaign) -> str:
 def twice(campaign: Campaign) -> str:
     shards = sorted((campaign.stage.out / "rows").glob("[!.]*.parquet"))
     if not shards:
-        return "no shard yet"
+        return "no shard is there to come a second time"
     one = campaign.random.choice(shards)
     with suppress(OSError):  # the disk may be full
         shutil.copy(one, one.with_name(f"{campaign.random.getrandbits(80):020x}.parquet"))
@@ -171,16 +172,16 @@ def chosen(count: int, source: random.Random) -> list[str]:
 def survive(campaign: Campaign, faults: Sequence[str]) -> None:
     """One fault after another, while something trains; then the sweep to its end."""
     for i, name in enumerate(faults, 1):
-        campaign.workers()
+        campaign.training()
         time.sleep(campaign.random.uniform(*BETWEEN))
         campaign.told.append((name, FAULTS[name](campaign)))
         print(f"{i} of {len(faults)}: {campaign.told[-1][1]}", flush=True)
-    for _ in range(3):  # a driver under the last fault may have ended with an error, and says how to go on
-        if campaign.driver is None or campaign.driver.poll() not in (None, 0):
-            campaign.going()
-        if campaign.driver.wait(timeout=600) == 0:
+    for _ in range(3):  # a driver that was under the last faults may have ended with an error, and said how to go on
+        if campaign.driver is None or campaign.driver.poll():
+            campaign.drive()
+        if campaign.driver.wait(timeout=900) == 0:
             return
-    raise SystemExit(f"the sweep does not end; see {campaign.stage.folder}/driver.log")
+    raise SystemExit(f"the sweep does not end:\n{campaign.log()}")
 
 
 def differences(campaign: Campaign, folder: Path) -> dict[str, int]:
@@ -195,7 +196,7 @@ def differences(campaign: Campaign, folder: Path) -> dict[str, int]:
         "planned cells without a row": len(planned - found),
         "rows beyond one for each planned cell": len(kept) - len(found & planned),
         "digests of the rows that differ": int(records.digest(kept) != records.digest(ours)),
-        "grid points of which MLflow says something else": campaign.stage.otherwise(),
+        "grid points of which MLflow says something else": world.disagreements(campaign.stage),
     }
 
 

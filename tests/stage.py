@@ -1,0 +1,144 @@
+"""What a chaos campaign plays on: three hosts with one Ray, a small disk that they share, and on the first of them
+PostgreSQL with an MLflow server over it."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from hosts import ROOT, Host, Hosts, boot, run, start, wait
+
+DISK = 96  # MiB
+POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+URI = "http://127.0.0.1:5000"
+STORE = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
+MLFLOW = (
+    f"{sys.executable} -m mlflow server --workers 1 --port 5000 --backend-store-uri {STORE} "
+    "--artifacts-destination /tmp/artifacts"
+)
+RAY = f"{sys.executable} -m ray.scripts.scripts start --object-store-memory=100000000 --disable-usage-stats"
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}  # fmt: skip
+EXPORTS = "export " + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``nodes``: the hosts with Ray, the head first. ``folder``: for logs. ``out``: the results, on the small disk."""
+
+    hosts: Hosts
+    nodes: tuple[Host, ...]
+    folder: Path
+    out: Path
+
+    @property
+    def head(self) -> Host:
+        return self.nodes[0]
+
+    @property
+    def address(self) -> str:
+        return f"{self.head.address}:6379"
+
+
+def processes(host: Host, *words: str) -> list[psutil.Process]:
+    """The processes of a host with all of the words in their command lines."""
+    space, found = Path(f"/proc/{host.pid}/ns/pid").readlink(), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if Path(f"/proc/{process.pid}/ns/pid").readlink() == space:
+                line = " ".join(process.cmdline())
+                if all(word in line for word in words):
+                    found.append(process)
+    return found
+
+
+def kill(host: Host, *words: str) -> None:
+    """Kill such processes of a host, not asking."""
+    for process in processes(host, *words):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def join(stage: Stage, host: Host) -> None:
+    """Start Ray on a host."""
+    head = "--head --port=6379 --num-cpus=0 --include-dashboard=false"
+    where = head if host is stage.head else f"--address={stage.address} --num-cpus=1"
+    run(host, f"{EXPORTS}; {RAY} {where} --node-ip-address={host.address}", timeout=120)
+
+
+def launch(host: Host, command: str, log: Path) -> "subprocess.Popen[str]":
+    """A command on a host that goes on beside us."""
+    with log.open("a") as file:
+        return start(host, f"{EXPORTS}; exec {command}", stdout=file, stderr=file)
+
+
+def store(stage: Stage) -> None:
+    """Start PostgreSQL, which mends itself where it was killed."""
+    options = "-k /tmp -c listen_addresses=127.0.0.1 -c shared_buffers=16MB"
+    run(stage.head, f"su postgres -c \"{POSTGRESQL[-1]}/pg_ctl -D /tmp/pg -w -l /tmp/pg.log -o '{options}' start\"")
+
+
+def serve(stage: Stage) -> None:
+    """Start the MLflow server; it answers some seconds later."""
+    launch(stage.head, MLFLOW, stage.folder / "mlflow.log")
+
+
+def answers(stage: Stage) -> bool:
+    """Whether the MLflow server does."""
+    return "OK" in run(stage.head, f"curl -s {URI}/health", code=None)
+
+
+def disagreements(stage: Stage) -> int:
+    """Grid points of which MLflow says something else than the rows, once it has been brought up to date."""
+    wait(lambda: answers(stage), "MLflow")
+    run(stage.head, f"{EXPORTS}; {sys.executable} -m infra.cli sync {stage.out} --tracking-uri {URI}")
+    return int(run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} {stage.out}").splitlines()[-1])
+
+
+def compare(out: str) -> int:
+    """Runs on the head: grid points whose run is missing, there twice, or counts other outcomes than the rows."""
+    from mlflow import MlflowClient
+
+    from infra import catalogue, records
+    from infra.tracking import PLAN, POINT
+
+    client, wrong = MlflowClient(URI), 0
+    for plan in records.read_plans(out):
+        experiment = client.get_experiment_by_name(plan["sweep"])
+        query = f"tags.`{PLAN}` = '{plan['plan_id']}'"
+        runs = client.search_runs([experiment.experiment_id], query, max_results=1000)
+        for point in catalogue.points(plan, records.plan_rows(out, plan)):
+            found = [run.data.metrics for run in runs if run.data.tags.get(POINT) == point.point_id]
+            same = [all(metrics.get(name) == count for name, count in point.counts.items()) for metrics in found]
+            wrong += same != [True]
+    return wrong
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Stage]:
+    """Everything up and running; nothing of it is left afterwards."""
+    shared = folder / "shared"
+    (shared / "disk").mkdir(parents=True)
+    with ExitStack() as stack:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", str(shared / "disk")], check=True)
+        stack.callback(subprocess.run, ["umount", "-l", str(shared / "disk")], check=True)
+        hosts = boot(stack, folder, shared)
+        nodes = tuple(hosts[name] for name in ("head", "w1", "w2"))
+        stage = Stage(hosts, nodes, folder, shared / "disk" / "du")
+        run(stage.head, f"install -d -o postgres /tmp/pg && su postgres -c '{POSTGRESQL[-1]}/initdb -D /tmp/pg'")
+        store(stage)
+        serve(stage)
+        for node in nodes:
+            join(stage, node)
+        wait(lambda: answers(stage), "MLflow")
+        yield stage
+
+
+if __name__ == "__main__":
+    print(compare(sys.argv[1]))
