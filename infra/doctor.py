@@ -19,6 +19,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+import trainables
 from infra import provenance, storage, tracking
 from infra.storage import ResultsError
 from infra.tracking import TrackingError
@@ -50,6 +51,7 @@ class Node:
     lacks: str = ""
     versions: tuple[tuple[str, str], ...] = ()  # package, version; "" where it is not installed
     code: str = ""  # hash of widthlaw's source
+    vectors: str = ""  # of its CPU, see trainables.vectors
     lent: float = 0.0  # GPUs that Ray lends here
     cards: int = 0  # GPUs that torch can use
     skew: float = 0.0  # seconds that its clock is ahead of this machine's
@@ -79,6 +81,7 @@ def examine(address: str | None, out: str, uri: str) -> Iterator[Finding]:
         if out:
             remove(out, token)
     yield from compared(nodes, {name: installed(name) for name in ("python", *PACKAGES)}, provenance.code())
+    yield from bits(nodes)
     yield from clocks(nodes)
     yield from cards(nodes)
     yield from disks(nodes)
@@ -122,11 +125,12 @@ def answers(out: str, token: str, name: str) -> dict[str, Any]:
             storage.write_bytes(out, f"{token}-{name}", b"")
             remove(out, f"{token}-{name}")
     except (ResultsError, *storage.UNREADABLE) as error:
-        unwritten = storage.first_line(error)
+        unwritten = storage.first_line(error).partition(": ")[2] or storage.first_line(error)
     disk = shutil.disk_usage("/tmp")
     return {
         "versions": tuple((each, installed(each)) for each in ("python", *PACKAGES)),
         "code": provenance.code(),
+        "vectors": trainables.vectors(),
         "cards": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "full": 1 - disk.free / disk.total,
         "unwritten": unwritten,
@@ -187,6 +191,14 @@ def compared(nodes: Sequence[Node], here: dict[str, str], code: str) -> Iterator
     if same:
         told = ", ".join(f"{name} {found}" for name, found in here.items())
         yield Finding(True, f"{counted(len(same))} with widthlaw {code}, {told}")
+
+
+def bits(nodes: Sequence[Node]) -> Iterator[Finding]:
+    """Whether the CPUs round alike."""
+    kinds = {node.vectors for node in nodes if not node.lacks}
+    if len(kinds) > 1:
+        told = f"the nodes' CPUs differ ({', '.join(sorted(kinds))}), so rows depend on the node, to rounding"
+        yield Finding(False, f"{told}: for equal bits set MKL_CBWR=AVX2 and ATEN_CPU_CAPABILITY=avx2 on all")
 
 
 def clocks(nodes: Sequence[Node]) -> Iterator[Finding]:
