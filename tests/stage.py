@@ -86,7 +86,7 @@ def store(stage: Stage) -> None:
 
 def serve(stage: Stage) -> None:
     """Start the MLflow server; it answers some seconds later."""
-    launch(stage.head, MLFLOW, stage.folder / "mlflow.log")
+    run(stage.head, f"{EXPORTS}; setsid {MLFLOW} > /tmp/mlflow.log 2>&1 &")
 
 
 def answers(stage: Stage) -> bool:
