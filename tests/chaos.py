@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 import stage as world
-from hosts import ROOT, wire
+from hosts import ROOT, wait, wire
 from stage import Stage, kill, processes, staged
 
 from infra import options, pack, plan, records
@@ -149,9 +149,7 @@ def late(campaign: Campaign) -> str:
 
 
 def twice(campaign: Campaign) -> str:
-    shards = sorted((campaign.stage.out / "rows").glob("[!.]*.parquet"))
-    if not shards:
-        return "no shard is there to come a second time"
+    shards = wait(lambda: sorted((campaign.stage.out / "rows").glob("[!.]*.parquet")), "a shard")
     one = campaign.random.choice(shards)
     with suppress(OSError):  # the disk may be full
         shutil.copy(one, one.with_name(f"{campaign.random.getrandbits(80):020x}.parquet"))
