@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo claims bench test fast check clean chromium hosts
+.PHONY: demo claims bench chaos test fast check clean chromium hosts
 
 demo: .venv/ready
 	@echo "1/2  The known answer: random features interpolate n points iff m >= n."
@@ -24,6 +24,9 @@ bench: .venv/ready  ## the reference sweep against every way to run it today, st
 	$(BIN)/python benchmarks/balance.py
 	$(BIN)/python benchmarks/growth.py
 
+chaos: .venv/ready hosts  ## fifty faults on three hosts, and the rows of an undisturbed run all the same; 20 minutes
+	$(BIN)/python tests/chaos.py --faults 50 --seed 0 --table benchmarks/chaos.md
+
 test: .venv/ready chromium hosts fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
 	$(BIN)/python -m pytest -m cluster
 
@@ -42,7 +45,7 @@ chromium:  ## the browser in which the report is tested
 	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; }
 
 hosts:  ## what tests of clusters run on hosts of their own; as services of this machine they are left switched off
-	@PATH="$$PATH:/usr/sbin:/sbin"; for name in sshd slurmctld slurmd srun munged rsync ip; do \
+	@PATH="$$PATH:/usr/sbin:/sbin"; for name in sshd slurmctld slurmd srun munged rsync ip pg_ctl curl; do \
 	  command -v $$name >/dev/null || missing="$$missing $$name"; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); policy=/usr/sbin/policy-rc.d; \

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import report
-from infra import environment, estimate, options, plan, records, schema, tracking, tuning
+from infra import environment, estimate, options, plan, records, schema, storage, tracking, tuning
 from infra.adaptive import Chooser, Limits
 from infra.environment import EngineError, Trained
 from infra.lock import InUseError, exclusive
