@@ -18,7 +18,7 @@ from analysis import theory
 from infra import options, pack, plan
 
 FAMILIES = trainables.names()
-LARGEST, FEWER = 200, 44  # cells in the largest pack compared bit for bit; fewer where a training is long
+LARGEST, FEWER = 200, 24  # cells in the largest pack compared bit for bit; fewer where a training is long
 LONG = 5e7  # FLOPs
 
 
@@ -135,7 +135,7 @@ def test_a_cells_row_is_the_same_in_every_pack_order_and_thread_count(family, mo
     reference = trained(family, cells)
     shuffled = cells[:]
     random.Random(5).shuffle(shuffled)
-    for part in ([cells[0]], [cells[-9]], cells[40:43], cells[7:24], shuffled):
+    for part in ([cells[0]], [cells[-9]], cells[-4:-1], cells[7:24], shuffled):
         assert_same_bits(trained(family, part), reference)
     torch.set_num_threads(2)
     try:

@@ -252,11 +252,11 @@ def test_the_budget_is_in_time_constants_of_the_slower_layer():
 def test_small_steps_descend_and_end_as_eq_11_says(name):
     """At ratio 0.03 v settles long before w has turned: only starts near the critical angle may end otherwise."""
     cell = ste.Cell(m=4, d=4, ste=name, step_size=0.8, ratio=0.03, tolerance=1e-3, init_scale=0.3, budget=20.0)
-    rows = trained("straight_through", seeds(cell, 40)).values()
+    rows = trained("straight_through", seeds(cell, 24)).values()
     assert max(row["largest_rise"] for row in rows) < 1e-12 and max(row["anticorrelation"] for row in rows) < 1e-12
-    assert sum(row["success"] != row["predicted_success"] for row in rows) <= 3
+    assert sum(row["success"] != row["predicted_success"] for row in rows) <= 2
     chance = ste.chance(4, 4)
-    assert stats.binomtest(sum(row["success"] for row in rows), 40, chance).pvalue > 1e-3
+    assert stats.binomtest(sum(row["success"] for row in rows), 24, chance).pvalue > 1e-3
     for row in rows:
         assert row["success"] or row["v_overlap"] < 0.1 or row["theta"] < 0.3
 
