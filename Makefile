@@ -45,14 +45,15 @@ chromium:  ## the browser in which the report is tested
 	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; }
 
 hosts:  ## what tests of clusters run on hosts of their own; as services of this machine they are left switched off
-	@PATH="$$PATH:/usr/sbin:/sbin"; for name in sshd slurmctld slurmd srun munged rsync ip pg_ctl curl; do \
+	@PATH="$$PATH:/usr/sbin:/sbin:$$(echo /usr/lib/postgresql/*/bin)"; for name in sshd slurmctld slurmd srun munged rsync ip pg_ctl curl; do \
 	  command -v $$name >/dev/null || missing="$$missing $$name"; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); policy=/usr/sbin/policy-rc.d; \
 	  [ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' | $$sudo tee $$policy >/dev/null; $$sudo chmod +x $$policy; mine=1; }; \
 	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends \
-	    openssh-server slurmctld slurmd slurm-client munge rsync iproute2; code=$$?; \
+	    openssh-server slurmctld slurmd slurm-client munge rsync iproute2 postgresql curl; code=$$?; \
 	  case "$$missing" in *sshd*) $$sudo systemctl disable ssh >/dev/null 2>&1;; esac; \
+	  case "$$missing" in *pg_ctl*) $$sudo systemctl disable postgresql >/dev/null 2>&1;; esac; \
 	  case "$$missing" in *slurm*) $$sudo systemctl disable slurmctld slurmd munge >/dev/null 2>&1;; esac; \
 	  [ -z "$$mine" ] || $$sudo rm $$policy; exit $$code; fi
 

@@ -15,15 +15,11 @@ from hosts import ROOT, Host, Hosts, boot, run, start, wait
 DISK = 96  # MiB
 POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 URI = "http://127.0.0.1:5000"
-STORE = "postgresql+psycopg2://postgres@127.0.0.1:5432/postgres"
-MLFLOW = (
-    f"{sys.executable} -m mlflow server --workers 1 --port 5000 --backend-store-uri {STORE} "
-    "--artifacts-destination /tmp/artifacts"
-)
+MLFLOW = f"{ROOT}/infra/clusters/mlflow_server.sh /tmp/artifacts"
 RAY = f"{sys.executable} -m ray.scripts.scripts start --object-store-memory=100000000 --disable-usage-stats"
 ENVIRONMENT = {
-    "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled",
+    "PGHOST": "127.0.0.1", "PGUSER": "postgres", "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
 }  # fmt: skip
 EXPORTS = "export " + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
 
@@ -86,7 +82,7 @@ def store(stage: Stage) -> None:
 
 def serve(stage: Stage) -> None:
     """Start the MLflow server; it answers some seconds later."""
-    run(stage.head, f"{EXPORTS}; setsid {MLFLOW} > /tmp/mlflow.log 2>&1 &")
+    run(stage.head, f"{EXPORTS}; setsid {MLFLOW} >> /tmp/mlflow.log 2>&1 &")
 
 
 def answers(stage: Stage) -> bool:
