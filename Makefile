@@ -27,8 +27,8 @@ bench: .venv/ready  ## the reference sweep against every way to run it today, st
 chaos: .venv/ready hosts  ## fifty faults on three hosts, and the rows of an undisturbed run all the same; 20 minutes
 	$(BIN)/python tests/chaos.py --faults 50 --seed 0 --table benchmarks/chaos.md
 
-test: .venv/ready chromium hosts fast  ## the part that needs no cluster on two cores, then the rest, which takes both itself
-	$(BIN)/python -m pytest -m cluster
+test: .venv/ready chromium hosts fast  ## the part that needs no cluster, then the rest, which waits more than it computes
+	$(BIN)/python -m pytest -m cluster -n 2 --dist loadfile
 
 fast: .venv/ready chromium  ## the part that needs no cluster
 	$(BIN)/python -m pytest -m "not cluster" -n 2

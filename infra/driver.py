@@ -1,5 +1,6 @@
 """The driver: from a sweep's command line to rows, a law, a figure and an MLflow catalogue."""
 
+import json
 import math
 import os
 import shutil
@@ -74,7 +75,7 @@ def run(request: Request, end: Ending) -> int:
         if tuned:
             trained = tune(request, recipe, cells, uri, address)
             return end(request, recipe, trained, uri) if "points" in recipe else untuned(request, trained)
-        say(f"{len(cells)} trainings asked for, {len(cells) - len(missing)} recorded in {out}, {len(missing)} to train")
+        tell(request, asked_for(cells, missing, out))
         trained = train(request, missing, recipe, uri, address) if missing else Trained()
         return end(request, recipe, trained, uri)
 
@@ -87,7 +88,7 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
     with engine.connected(address):
         setup = setup_of(request, address)
         packs = plan.packs(request.family, cells, setup.device, setup.side_by_side, setup.budget)
-        progress = Progress(packs, recorded_counts(out, recipe), recipe)
+        progress = Progress(packs, recorded_counts(out, recipe), recipe, quiet=request.options.quiet)
         with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
             return engine.train(packs, setup, progress)
 
@@ -124,9 +125,8 @@ def search(request: Request, recipe: dict[str, Any], uri: str, address: str | No
     """Train what the chooser asks for on Ray while MLflow follows; the rows are on disk afterwards."""
     out, chooser = request.options.out, choosing(request, recipe)
     known = sum(setting.tally().trainings for setting in chooser.settings)
-    say(
-        f"{known} trainings recorded in {out}; more until the exponent's standard error is {chooser.limits.target_se:g}"
-    )
+    until = f"more until the exponent's standard error is {chooser.limits.target_se:g}"
+    tell(request, f"{known} trainings recorded in {out}; {until}")
     if chooser.finished():
         recipe["search"] = chooser.summary()
         records.write_plan(out, recipe)
@@ -134,7 +134,9 @@ def search(request: Request, recipe: dict[str, Any], uri: str, address: str | No
     from infra import engine  # imports Ray, which reads its environment then
 
     with engine.connected(address):
-        progress = Progress(chooser.packs, recorded_counts(out, recipe), recipe, chooser.outlook)
+        progress = Progress(
+            chooser.packs, recorded_counts(out, recipe), recipe, chooser.outlook, quiet=request.options.quiet
+        )
         with tracking.following(out, uri, say, plan_ids=[recipe["plan_id"]]):
             trained = engine.search(chooser, setup_of(request, address), progress)
     recipe["search"] = chooser.summary()
@@ -150,9 +152,11 @@ def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: st
     family, out = request.family, request.options.out
     search = tuning.Tuning(family, recipe["tuned"], cells, records.read_rows(out, family)[0])
     with engine.connected(address):
-        progress = Progress(search.packs, Counter(), recipe | {"critical": None}, search.outlook)
+        progress = Progress(
+            search.packs, Counter(), recipe | {"critical": None}, search.outlook, quiet=request.options.quiet
+        )
         trained = engine.search(search, setup_of(request, address), progress)
-        say(search.outlook())
+        tell(request, search.outlook())
         if trained.interrupted or trained.lost:
             return trained
         asked = search.at_best(cells)
@@ -161,7 +165,7 @@ def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: st
         recipe["tuned"] |= search.spent(records.read_rows(out, family)[0])
         records.write_plan(out, recipe)
         missing = plan.unrecorded(family, asked, records.recorded(out, to_the_end=to_the_end(request))[0])
-        say(f"{len(asked)} trainings asked for, {len(asked) - len(missing)} recorded in {out}, {len(missing)} to train")
+        tell(request, asked_for(asked, missing, out))
         return train(request, missing, recipe, uri, address) if missing else trained
 
 
@@ -183,9 +187,9 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
     out = request.options.out
     try:
         summary = report.conclude(out, recipe["plan_id"])
-        print(summary.text)
-        print(f"report     {storage.beside(out, report.PAGE)}")
-        print(catalogued(request, recipe, summary, uri))
+        where = f"report     {storage.beside(out, report.PAGE)}"
+        print(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
+        (say if request.options.json else print)(catalogued(request, recipe, summary, uri))
         why = "every training failed, see the report" if summary.rows and summary.rows == summary.failed else ""
     except ResultsError as error:  # a full disk, most likely: what is recorded stays, and the way on is told below
         why = str(error)
@@ -224,6 +228,16 @@ def program() -> str:
     if shutil.which("widthlaw") == str(path) or not path.exists():
         return "widthlaw"
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def asked_for(cells: Sequence[Any], missing: Sequence[Any], out: str) -> str:
+    return f"{len(cells)} trainings asked for, {len(cells) - len(missing)} recorded in {out}, {len(missing)} to train"
+
+
+def tell(request: Request, line: str) -> None:
+    """A line on how it goes, unless none are wanted."""
+    if not request.options.quiet:
+        say(line)
 
 
 def say(line: str) -> None:

@@ -51,6 +51,10 @@ class Options:
         bool,
         Parameter(help="Stop trainings that their loss tells to be out of reach; some go on as a check.", negative=""),
     ] = False
+    quiet: Annotated[bool, Parameter(help="Show no progress; what goes wrong is told all the same.", negative="")] = (
+        False
+    )
+    json: Annotated[bool, Parameter(help="Print the law as one JSON object, as in laws.json.", negative="")] = False
     gpus: Annotated[float | None, Parameter(help="GPUs per pack, may be a fraction; default 0.5 on GPU nodes.")] = None
 
 

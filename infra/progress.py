@@ -31,8 +31,11 @@ class Progress:
         recorded: Counter[Count],
         plan: Mapping[str, Any],
         outlook: Callable[[], str] | None = None,
+        *,
+        quiet: bool = False,
     ):
-        """``packs`` in the order of the numbers given to ``update``; ``recorded`` counts what earlier runs left.
+        """``packs`` in the order of the numbers given to ``update``; ``recorded`` counts what earlier runs left; when
+        ``quiet`` nothing is drawn.
 
         An adaptive sweep adds to its packs as it goes and tells its own ``outlook``.
         """
@@ -41,11 +44,11 @@ class Progress:
         self.points: dict[int, list[tuple[Value, Value]]] = {}
         self.latest: dict[int, str] = {}
         self.began = self.drawn = time.monotonic()
-        self.console = Console(stderr=True)
+        self.console, self.quiet = Console(stderr=True), quiet
         self.live: Live | None = None
 
     def __enter__(self) -> "Progress":
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.quiet:
             self.live = Live(self.text(), console=self.console, refresh_per_second=4).__enter__()
         return self
 
@@ -53,7 +56,7 @@ class Progress:
         if self.live:
             self.live.update(self.text())
             self.live.__exit__(None, None, None)
-        else:
+        elif not self.quiet:
             self.console.print(self.text(), soft_wrap=True)
 
     def update(self, number: int, outcomes: str) -> None:
@@ -67,7 +70,7 @@ class Progress:
 
     def draw(self) -> None:
         now = time.monotonic()
-        if now - self.drawn < (REDRAW_SECONDS if self.live else LINE_SECONDS):
+        if self.quiet or now - self.drawn < (REDRAW_SECONDS if self.live else LINE_SECONDS):
             return
         self.drawn = now
         if self.live:

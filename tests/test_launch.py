@@ -1,5 +1,6 @@
 """The driver's answers to what cannot run: one clear line, exit code 2, and nothing is lost. No training here."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,15 @@ def test_the_command_widthlaw_answers_in_one_line(tmp_path):
         finished = subprocess.run([widthlaw, *arguments], capture_output=True, text=True)
         assert finished.returncode == 2, arguments
         assert len(finished.stderr.strip().splitlines()) == 1, finished.stderr
+
+
+def test_a_script_gets_the_law_as_json_and_nothing_beside_it(capsys, recorded):
+    assert launch.main(SWEEP, ["--out", str(recorded), "--json", "--quiet"]) == 0
+    told = capsys.readouterr()
+    law = json.loads(told.out)
+    assert law == json.loads((recorded / "laws.json").read_text())["plans"][0]
+    (line,) = told.err.splitlines()
+    assert line.startswith("MLflow ")
+    assert launch.main(SWEEP, ["--out", str(recorded)]) == 0
+    told = capsys.readouterr()
+    assert "law   " in told.out and told.err == f"4 trainings asked for, 4 recorded in {recorded}, 0 to train\n"
