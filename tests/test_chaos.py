@@ -6,7 +6,7 @@ from datetime import datetime
 import chaos
 import pytest
 import stage as world
-from hosts import lacking, skip_unless, wait
+from hosts import lacking, run, skip_unless, wait
 from stage import Stage, kill, processes, staged
 
 from infra import records
@@ -43,3 +43,23 @@ def test_a_pack_of_a_node_that_is_taken_back_goes_on_elsewhere_from_its_last_blo
     span = datetime.fromisoformat(row["finished"]) - datetime.fromisoformat(row["started"])
     assert row["pack_seconds"] > span.total_seconds() + 3, "three blocks of two seconds, less what reports take"
     assert row["host"] != place.name
+
+
+def test_the_mlflow_server_lets_others_in_with_a_password_alone_and_by_its_names(stage):
+    """On an address that others reach, over the same PostgreSQL; the password comes from the environment."""
+    others = f"{world.EXPORTS}; export HOST={stage.head.address} PORT=5001 DATABASE=others ALLOWED_HOSTS=head:5001"
+    script = world.MLFLOW.replace("/tmp/artifacts", "/tmp/others")
+    told = run(stage.head, f"{others}; {script}", code=2)
+    assert told == f"mlflow_server.sh: HOST={stage.head.address} lets others in: set MLFLOW_AUTH_ADMIN_PASSWORD too\n"
+    password = "a-password-for-tests"
+    run(stage.head, f"{others} MLFLOW_AUTH_ADMIN_PASSWORD={password}; setsid {script} > /tmp/others.log 2>&1 &")
+
+    def status(node, *options, host="head"):
+        ask = f"curl -s -o /dev/null -w '%{{http_code}}' {' '.join(options)} http://{host}:5001/api/2.0/mlflow/experiments"
+        return run(node, f"{ask}/search?max_results=1", code=None)
+
+    admin, worker = f"-u admin:{password}", stage.nodes[1]
+    wait(lambda: status(worker, admin) == "200", "the server", 120)
+    assert status(worker) == "401" and status(worker, "-u admin:password1234") == "401"
+    assert status(worker, admin, host=stage.head.address) == "403", "not one of its names"
+    assert not [line for line in processes(stage.head, password) if "bash" not in line.name()]
