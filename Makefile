@@ -24,7 +24,7 @@ bench: .venv/ready  ## the reference sweep against every way to run it today, st
 	$(BIN)/python benchmarks/balance.py
 	$(BIN)/python benchmarks/growth.py
 
-chaos: .venv/ready hosts  ## fifty faults on three hosts, and the rows of an undisturbed run all the same; 20 minutes
+chaos: .venv/ready hosts  ## fifty faults on three hosts, and the rows of an undisturbed run all the same
 	$(BIN)/python tests/chaos.py --faults 50 --seed 0 --table benchmarks/chaos.md
 
 test: .venv/ready chromium hosts fast  ## the part that needs no cluster, then the rest, which waits more than it computes
@@ -45,7 +45,7 @@ chromium:  ## the browser in which the report is tested
 	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium; }
 
 hosts:  ## what tests of clusters run on hosts of their own; as services of this machine they are left switched off
-	@PATH="$$PATH:/usr/sbin:/sbin:$$(echo /usr/lib/postgresql/*/bin)"; for name in sshd slurmctld slurmd srun munged rsync ip pg_ctl curl; do \
+	@PATH="$$PATH:/usr/sbin:/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tr '\n' ':')"; for name in sshd slurmctld slurmd srun munged rsync ip pg_ctl curl; do \
 	  command -v $$name >/dev/null || missing="$$missing $$name"; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); policy=/usr/sbin/policy-rc.d; \
@@ -54,7 +54,7 @@ hosts:  ## what tests of clusters run on hosts of their own; as services of this
 	    openssh-server slurmctld slurmd slurm-client munge rsync iproute2 postgresql curl; code=$$?; \
 	  case "$$missing" in *sshd*) $$sudo systemctl disable ssh >/dev/null 2>&1;; esac; \
 	  case "$$missing" in *pg_ctl*) $$sudo systemctl disable postgresql >/dev/null 2>&1;; esac; \
-	  case "$$missing" in *slurm*) $$sudo systemctl disable slurmctld slurmd munge >/dev/null 2>&1;; esac; \
+	  case "$$missing" in *slurm* | *munge*) $$sudo systemctl disable slurmctld slurmd munge >/dev/null 2>&1;; esac; \
 	  [ -z "$$mine" ] || $$sudo rm $$policy; exit $$code; fi
 
 .venv/ready: pyproject.toml

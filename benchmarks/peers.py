@@ -154,6 +154,9 @@ def tune_reused(cells: Sequence[dict[str, Any]]) -> list[Result]:
             self.config = new_config
             return True
 
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Nothing: a class without it fails at its end, and its actor is not used again."""
+
     return tuned(Trial, cells, reuse=True)
 
 
@@ -169,7 +172,10 @@ def tuned(trainable: Any, cells: Sequence[dict[str, Any]], reuse: bool) -> list[
             tune_config=tune.TuneConfig(reuse_actors=reuse),
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
-        found = {json.dumps(r.config["cell"]): (r.metrics["outcome"], r.metrics["steps"]) for r in tuner.fit()}
+        results = tuner.fit()
+        if results.errors:  # a trial that fails costs its actor
+            raise SystemExit(f"{len(results.errors)} trials failed: {results.errors[0]}")
+        found = {json.dumps(r.config["cell"]): (r.metrics["outcome"], r.metrics["steps"]) for r in results}
     return [found[json.dumps(cell)] for cell in cells]
 
 

@@ -194,7 +194,7 @@ def doctor(
     environment.reachable(address)
     from infra import doctor  # imports Ray, which reads its environment then
 
-    uri, well = options.tracking_uri(tracking_uri, tracking.default_uri(out) if out else ""), True
+    uri, well = options.tracking_uri(tracking_uri, tracking.default_uri(out) if out and "://" not in out else ""), True
     for finding in doctor.examine(address, out, uri):
         print(finding, flush=True)
         well = well and finding.well

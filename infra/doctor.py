@@ -52,6 +52,7 @@ class Node:
     versions: tuple[tuple[str, str], ...] = ()  # package, version; "" where it is not installed
     code: str = ""  # hash of widthlaw's source
     vectors: str = ""  # of its CPU, see trainables.vectors
+    asks: bool = False  # whether its Ray was started to ask for a token
     lent: float = 0.0  # GPUs that Ray lends here
     cards: int = 0  # GPUs that torch can use
     skew: float = 0.0  # seconds that its clock is ahead of this machine's
@@ -75,11 +76,11 @@ def examine(address: str | None, out: str, uri: str) -> Iterator[Finding]:
     try:
         with engine.connected(address):
             alive = [node for node in ray.nodes() if node["Alive"]]
-            yield from doors(alive)
             nodes = [ask(node, out, token) for node in alive]
     finally:
         if out:
             remove(out, token)
+    yield from doors(nodes, sorted({node["NodeManagerAddress"] for node in alive}))
     yield from compared(nodes, {name: installed(name) for name in ("python", *PACKAGES)}, provenance.code())
     yield from bits(nodes)
     yield from clocks(nodes)
@@ -98,12 +99,12 @@ def tracked(uri: str) -> Finding:
     return Finding(True, f"MLflow at {tracking.redacted(uri)} answers")
 
 
-def doors(nodes: Sequence[dict[str, Any]]) -> Iterator[Finding]:
-    """Whether a cluster that others can reach asks for a token."""
-    where = sorted({node["NodeManagerAddress"] for node in nodes})
+def doors(nodes: Sequence[Node], where: Sequence[str]) -> Iterator[Finding]:
+    """Whether a cluster that others can reach, at the addresses ``where``, asks for a token, by what its nodes were
+    started with."""
     if all(address.startswith("127.") for address in where):
         yield Finding(True, "the cluster listens on loopback alone")
-    elif os.environ.get("RAY_AUTH_MODE") == "token":
+    elif all(node.asks for node in nodes if not node.lacks):
         yield Finding(True, f"the cluster on {', '.join(where)} asks for a token")
     else:
         yield Finding(
@@ -131,11 +132,20 @@ def answers(out: str, token: str, name: str) -> dict[str, Any]:
         "versions": tuple((each, installed(each)) for each in ("python", *PACKAGES)),
         "code": provenance.code(),
         "vectors": trainables.vectors(),
+        "asks": asks(),
         "cards": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "full": 1 - disk.free / disk.total,
         "unwritten": unwritten,
         "sees": sees,
     }
+
+
+def asks() -> bool:
+    """Whether the raylet of this node, which started this process, was told to ask for a token."""
+    with contextlib.suppress(OSError):
+        told = Path(f"/proc/{os.getppid()}/environ").read_bytes().split(b"\0")
+        return b"RAY_AUTH_MODE=token" in told
+    return os.environ.get("RAY_AUTH_MODE") == "token"
 
 
 def clock() -> float:
@@ -266,8 +276,8 @@ def stored(nodes: Sequence[Node], out: str) -> Iterator[Finding]:
 
 def remove(out: str, name: str) -> None:
     """Delete what was written to try."""
-    filesystem, root = storage.locate(out)
-    with contextlib.suppress(*storage.UNREADABLE):
+    with contextlib.suppress(ResultsError, *storage.UNREADABLE):
+        filesystem, root = storage.locate(out)
         filesystem.delete_file(f"{root}/{name}")
 
 

@@ -47,6 +47,7 @@ def prepare(address: str | None) -> str | None:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None
+    address = None if address == "local" else address  # Ray's word for a cluster of one's own
     if address is None and "ray" not in sys.modules:
         os.environ.setdefault(LOOPBACK, "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -45,7 +45,7 @@ def in_use(out: str) -> bool | None:
     if not is_local(filesystem):
         return None
     try:
-        with (Path(root) / NAME).open() as file:
+        with os.fdopen(os.open(Path(root) / NAME, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
     except FileNotFoundError:

@@ -50,7 +50,7 @@ def artifact_folder(tracking_uri: str) -> Path | None:
 
 def redacted(text: str) -> str:
     """``text`` with the user:password of every URI in it replaced."""
-    return re.sub(r"://[^/\s'\"]+@", "://***@", text)
+    return re.sub(r"://[^\s'\"]+@", "://***@", text)
 
 
 def check(tracking_uri: str) -> None:

@@ -88,6 +88,7 @@ def waiting(family: str, cells: Sequence[Any]) -> Run:
     return Run(family, list(cells), 0, [], None, live, [{} for _ in cells], {}, {}, {}, seconds)
 
 
+@one_thread()
 def enter(run: Run, device: str, to_the_end: bool) -> None:
     """Draw and stack the live cells of a run that has no state; measure step 0."""
     module, began = trainables.load(run.family), time.perf_counter()

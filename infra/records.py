@@ -259,6 +259,14 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
         )
     if not len(table) or not set(plan["axes"]) <= set(table.column_names):
         return table.slice(0, 0)
+    try:
+        return table.filter(chosen(plan, table)).sort_by("cell_id")
+    except (pa.ArrowException, TypeError) as error:
+        raise ResultsError(f"the rows in {out} are not those of plan {plan['plan_id']}: {first_line(error)}") from None
+
+
+def chosen(plan: Mapping[str, Any], table: pa.Table) -> pa.ChunkedArray:
+    """Which rows are the plan's."""
     adaptive = plan.get("adaptive", False)
     inside = pc.equal(table["numerics"], plan["numerics"])
     inside = pc.and_(inside, pc.less(table["seed"], TUNING_SEED if adaptive else plan["seeds"]))
@@ -268,7 +276,7 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
         inside = pc.and_(inside, pc.is_in(table[name], pa.array(values, table[name].type)))
     if plan.get("tuned"):
         inside = pc.and_(inside, pc.is_in(table["point_id"], pa.array(plan.get("points", []), pa.string())))
-    return table.filter(inside).sort_by("cell_id")
+    return inside
 
 
 def asked(plan: Mapping[str, Any], recorded: int) -> int:

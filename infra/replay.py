@@ -47,7 +47,7 @@ def replay(out: str, cell_id: str) -> Replayed:
     there are several, or for one of another numerics version."""
     table = records.read_rows(out)[0]
     known = table["cell_id"].to_pylist() if len(table) else []
-    found = [i for i, identity in enumerate(known) if identity.startswith(cell_id)]
+    found = [i for i, identity in enumerate(known) if str(identity).startswith(cell_id)]
     if len(cell_id) < SHORTEST or len(found) != 1:
         few = f"{len(found)} cells begin so; write more of it" if found else "no such cell; report.html names them"
         raise ResultsError(f"{out}: {cell_id!r}: {few}")
@@ -72,7 +72,7 @@ def again(out: str, row: Mapping[str, Any]) -> Replayed:
     except ValueError as error:
         raise ResultsError(f"{out}: {' '.join(str(error).split())}") from None
     if row["numerics"] != module.VERSION:
-        needed = f"numerics {row['numerics']} of {row['family']} (commit {row['commit'] or 'unknown'})"
+        needed = f"numerics {row['numerics']} of {row['family']} (commit {row.get('commit') or 'unknown'})"
         raise ResultsError(
             f"{out}: {row['cell_id']} was recorded with {needed}, this is {module.VERSION}: install that"
         )

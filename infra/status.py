@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from infra import catalogue, lock, records
-from infra.storage import ResultsError
+from infra.storage import ResultsError, first_line
 
 LATELY = 600.0  # seconds over which the present speed is taken
 
@@ -48,16 +48,21 @@ def statuses(out: str) -> list[Status]:
     if not plans:
         raise ResultsError(f"{out} holds no sweep; is the path right?")
     running, now = lock.in_use(out), datetime.now(UTC)
-    found = []
-    for plan in plans:
-        table = records.plan_rows(out, plan, ["outcome", "finished"])
-        outcomes = Counter(table["outcome"].to_pylist() if len(table) else [])
-        rows = {name: outcomes[name] for name in catalogue.OUTCOMES if outcomes[name]}
-        ages = [(now - datetime.fromisoformat(when)).total_seconds() for when in finished(table)]
-        asked = None if plan.get("adaptive") else records.asked(plan, len(table))
-        title = f"{plan['sweep']} {catalogue.plan_label(plan)}"
-        found.append(Status(title, rows, asked, min(ages, default=None), speed(ages), running))
-    return found
+    try:
+        return [status(out, plan, running, now) for plan in plans]
+    except (LookupError, ValueError, TypeError) as error:
+        raise ResultsError(f"{out}: a plan or its rows are not what a sweep writes ({first_line(error)})") from None
+
+
+def status(out: str, plan: dict[str, Any], running: bool | None, now: datetime) -> Status:
+    """Of one plan. LookupError, ValueError, TypeError where it or its rows were not written by a sweep."""
+    table = records.plan_rows(out, plan, ["outcome", "finished"])
+    outcomes = Counter(table["outcome"].to_pylist() if len(table) else [])
+    rows = {name: outcomes[name] for name in catalogue.OUTCOMES if outcomes[name]}
+    ages = [(now - datetime.fromisoformat(when)).total_seconds() for when in finished(table)]
+    asked = None if plan.get("adaptive") else records.asked(plan, len(table))
+    title = f"{plan['sweep']} {catalogue.plan_label(plan)}"
+    return Status(title, rows, asked, min(ages, default=None), speed(ages), running)
 
 
 def finished(table: Any) -> list[str]:

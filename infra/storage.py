@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 
 UNREADABLE = (OSError, pa.ArrowException)  # what pyarrow raises for files and filesystems that do not do as asked
 SECRET = re.compile(  # user:password, any user of a store that knows none, a key among the options
-    r"://[^/?\s]*:[^/?\s]*@|^(s3|gs|gcs)://(?!anonymous@)[^/?\s]*@|[?&][^=&]*(secret|password|token|key|sas|sig)[^=&]*=",
+    r"://[^?\s]*:[^?\s]*@|^(s3|gs|gcs)://(?!anonymous@)[^/?\s]*@|[?&][^=&]*(secret|password|token|key|sas|sig)[^=&]*=",
     re.IGNORECASE,
 )
 ERROR = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))\b", re.M)  # where a traceback ends

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,7 +133,9 @@ def experiment(mlflow: Any, tracking_uri: str, plan: Mapping[str, Any]) -> str:
 def check_place(tracking_uri: str, run: Any) -> None:
     """TrackingError where a store beside the rows, perhaps made by others, has its files put elsewhere."""
     folder, place = artifact_folder(tracking_uri), str(run.info.artifact_uri)
-    if folder and place.startswith("file:") and not place.startswith(f"{folder.as_uri()}/"):
+    if not folder or not place.startswith("file:"):
+        return
+    if not Path(unquote(urlsplit(place).path)).resolve().is_relative_to(folder.resolve()):
         raise TrackingError(
             f"MLflow at {redacted(tracking_uri)} was made in another place and writes to {place}: move {folder.parent}/"
             "mlflow.db away, it is made anew from the rows"

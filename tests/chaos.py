@@ -23,6 +23,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import stage as world
 from hosts import ROOT, wait, wire
 from stage import Stage, kill, processes, staged
@@ -148,9 +151,12 @@ def late(campaign: Campaign) -> str:
     return f"a process that trains stands still for {seconds:.0f} s"
 
 
+def shards(campaign: Campaign) -> list[Path]:
+    return sorted((campaign.stage.out / "rows").glob("[!.]*.parquet"))
+
+
 def twice(campaign: Campaign) -> str:
-    shards = wait(lambda: sorted((campaign.stage.out / "rows").glob("[!.]*.parquet")), "a shard")
-    one = campaign.random.choice(shards)
+    one = campaign.random.choice(wait(lambda: shards(campaign), "a shard"))
     with suppress(OSError):  # the disk may be full
         shutil.copy(one, one.with_name(f"{campaign.random.getrandbits(80):020x}.parquet"))
     return "a shard comes a second time, under another name"
@@ -193,14 +199,23 @@ def differences(campaign: Campaign, folder: Path) -> dict[str, int]:
         while not pack.finished(training):
             pack.advance(training)
         records.write_shard(alone, pack.rows(training), plan.row_schema(FAMILY))
-    kept, ours = records.read_rows(str(campaign.stage.out))[0], records.read_rows(alone)[0]
+    (kept, foreign), ours = records.read_rows(str(campaign.stage.out)), records.read_rows(alone)[0]
     found, planned = (set(table["cell_id"].to_pylist()) for table in (kept, ours))
     return {
         "planned cells without a row": len(planned - found),
         "rows beyond one for each planned cell": len(kept) - len(found & planned),
+        "files that are no shard": len(foreign),
+        "shards that differ from the undisturbed rows": sum(differs(path, ours) for path in shards(campaign)),
         "digests of the rows that differ": int(records.digest(kept) != records.digest(ours)),
         "grid points of which MLflow says something else": world.disagreements(campaign.stage),
     }
+
+
+def differs(path: Path, ours: pa.Table) -> bool:
+    """Whether a shard, copies and late ones too, says anything else of its cells than the undisturbed rows."""
+    said = pq.read_table(path)
+    same = ours.filter(pc.is_in(ours["cell_id"], said["cell_id"].combine_chunks()))
+    return records.digest(said) != records.digest(same)
 
 
 def run(faults: int, seed: int, names: Sequence[str] | None = None) -> tuple[Campaign, dict[str, int]]:

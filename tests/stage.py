@@ -132,7 +132,10 @@ def staged(folder: Path) -> Iterator[Stage]:
         serve(stage)
         for node in nodes:
             join(stage, node)
-        wait(lambda: answers(stage), "MLflow")
+        try:
+            wait(lambda: answers(stage), "MLflow")
+        except AssertionError:
+            raise AssertionError(run(stage.head, "cat /tmp/mlflow.log")) from None
         yield stage
 
 

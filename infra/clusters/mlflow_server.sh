@@ -21,10 +21,11 @@ fail() {
   exit 2
 }
 [[ $database =~ ^[A-Za-z0-9_]+$ ]] || fail "DATABASE=$database: letters, digits and _ only"
-case $host in
-  127.* | localhost | ::1) ;;
-  *) [ -n "${MLFLOW_AUTH_ADMIN_PASSWORD:-}" ] || fail "HOST=$host lets others in: set MLFLOW_AUTH_ADMIN_PASSWORD too" ;;
-esac
+password=${MLFLOW_AUTH_ADMIN_PASSWORD:-}
+if ! [[ $host =~ ^(127\.[0-9.]+|localhost|::1)$ ]] && [ -z "$password" ]; then
+  fail "HOST=$host lets others in: set MLFLOW_AUTH_ADMIN_PASSWORD too"
+fi
+if [ -n "$password" ] && ((${#password} < 12)); then fail "MLFLOW_AUTH_ADMIN_PASSWORD: at least 12 characters"; fi
 command -v mlflow > /dev/null || fail "no mlflow here: pip install 'mlflow[auth]'"
 python -c 'import psycopg2' 2> /dev/null || fail "no psycopg2 here: pip install psycopg2-binary"
 
@@ -49,10 +50,13 @@ PYTHON
 mlflow db upgrade "$uri" > /dev/null # once, before the server's own processes would race for it
 
 options=(--host "$host" --port "$port" --workers 1 --backend-store-uri "$uri" --artifacts-destination "$folder")
-if [ -n "${ALLOWED_HOSTS:-}" ]; then options+=(--allowed-hosts "$ALLOWED_HOSTS"); fi
+if [ -n "${ALLOWED_HOSTS:-}" ]; then
+  options+=(--allowed-hosts "$ALLOWED_HOSTS") # and pages under these names may ask: a browser tells where it comes from
+  options+=(--cors-allowed-origins "$(sed -E 's#([^,]+)#http://\1,https://\1#g' <<< "$ALLOWED_HOSTS")")
+fi
 if [ -n "${MLFLOW_AUTH_ADMIN_PASSWORD:-}" ]; then
   MLFLOW_FLASK_SERVER_SECRET_KEY=${MLFLOW_FLASK_SERVER_SECRET_KEY:-$(python -c 'import secrets; print(secrets.token_hex(32))')}
-  MLFLOW_AUTH_CONFIG_PATH=$folder/auth.ini
+  MLFLOW_AUTH_CONFIG_PATH=$folder.auth.ini # not in it: what is in there is served
   export MLFLOW_FLASK_SERVER_SECRET_KEY MLFLOW_AUTH_CONFIG_PATH
   mkdir -p "$folder"
   cat > "$MLFLOW_AUTH_CONFIG_PATH" << INI
