@@ -50,10 +50,10 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]]) -> list[str]:
         f" {spread([100 * share for share in outside])}% of the two cores' time is not spent training"
         " (wanted: at most 15%).",
         "",
-        "A peer trains a sample of these cells, every k-th by cost, in each round, and all of them to the end; its imports and",
-        "Ray's start are not in its time, but in its CPU s and GiB. *times*: its seconds per training over widthlaw's,",
-        "everything included. *peak*: operations of the steps' matrix products a second over those of a large matrix product",
-        "on both cores.",
+        "A peer trains a sample of these cells, every k-th by cost, in each round, and all of them to the end; its",
+        "imports and Ray's start are not in its time, but in its CPU s and GiB. *times*: its seconds per training over",
+        "widthlaw's, everything included. *peak*: operations of the steps' matrix products a second over those of a",
+        "large matrix product on both cores.",
         "",
     ]
 
@@ -69,8 +69,8 @@ def limit(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]
         "",
         f"The limit: the machine's peak is {peak / 1e9:.0f} GFLOP/s. At it the steps of these trainings take"
         f" {whole:.0f} s, with the hopeless stopped early {seconds:.0f} s",
-        f"(widthlaw takes {wall:.0f} s for everything, eigenvalues, rows, catalogue and law included). The best of the loops"
-        f" would take {best:.0f} s: at most {best / seconds:.0f} times is to be had of it,",
+        f"(widthlaw takes {wall:.0f} s for everything, eigenvalues, rows, catalogue and law included). The best of"
+        f" the loops would take {best:.0f} s: at most {best / seconds:.0f} times is to be had of it,",
         f"as it was timed here, and widthlaw has {best / wall:.1f}.",
     ]
 
@@ -108,8 +108,8 @@ def table(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]
         share = [100 * one["flops"] / one["training"] / our["peak"] for one, our in zip(peers, ours, strict=True)]
         same = sum(peer["same"] * peer["cells"] for peer in peers) / sum(peer["cells"] for peer in peers)
         lines.append(
-            f"| {name} | {peers[0]['cells']} | {spread(rate)} | {spread(ratios, ',.1f')} | {BARS.get(name, '')} | {spread(cpu, ',.2f')}"
-            f" | {spread(share, '.1f')} | {peak:.1f} | {same:.1%} |"
+            f"| {name} | {peers[0]['cells']} | {spread(rate)} | {spread(ratios, ',.1f')} | {BARS.get(name, '')}"
+            f" | {spread(cpu, ',.2f')} | {spread(share, '.1f')} | {peak:.1f} | {same:.1%} |"
         )
     return lines
 
