@@ -103,6 +103,7 @@ def shares(rounds: int) -> list[str]:
     lines = ["", "## Share of the matrix-product peak", "",
              "`two_layer_relu`, float64: operations of the step's matrix products a second over those of a product of",
              "1024 x 1024 matrices. Gram form up to n = 2 d (2 n^2 m operations), else plain (4 n m d).",
+             "At least 60% is wanted; why it is not reached at d = 16 is in LOG.md.",
              "", "| d | n | m | pack | form | share of the peak, % |", "|---|---|---|---|---|---|"]  # fmt: skip
     best = peak(torch.float64)
     for n, m, d in SHAPES:

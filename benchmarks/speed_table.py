@@ -97,7 +97,8 @@ def table(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]
     peak = max(one["peak_bytes"] for one in ours) / 2**30
     share = [100 * one["flops"] / one["seconds"] / one["peak"] for one in ours]
     lines.append(
-        f"| widthlaw | {ours[0]['cells']:,.0f} | {spread(rate)} | | | {spread(cpu, ',.3f')} | {spread(share, '.1f')} | {peak:.1f} | |"
+        f"| widthlaw | {ours[0]['cells']:,.0f} | {spread(rate)} | | | {spread(cpu, ',.3f')} | {spread(share, '.1f')}"
+        f" | {peak:.1f} | |"
     )
     for name in [name for name in rounds[0] if name != "widthlaw"]:
         peers = [one[name] for one in rounds]
