@@ -133,7 +133,11 @@ def diff(
 
     The two are taken for independent: trainings that both have in common make the true interval shorter.
     """
-    tell("\n\n".join(difference.in_words(*one) for one in difference.differences(first, second)))
+    try:
+        found = list(difference.differences(first, second))
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
+        raise DataError("a laws.json there is not one of ours: write it anew with: widthlaw report FOLDER") from None
+    tell("\n\n".join(difference.in_words(*one) for one in found))
 
 
 @app.command

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import trainables
 from analysis import report
 from infra import environment, estimate, options, plan, records, schema, storage, tracking, tuning
 from infra.adaptive import Chooser, Limits
@@ -50,6 +51,13 @@ def run(request: Request, end: Ending) -> int:
             raise PlanError(f"--data-dir {request.options.data_dir}: no such folder")
         os.environ["WIDTHLAW_DATA"] = str(Path(request.options.data_dir).resolve())
     plan.check(family, cells)
+    if request.options.stop_hopeless and (to_the_end(request) or not hasattr(trainables.load(family), "goal")):
+        why = (
+            f"{family} knows no loss at which a training is solved"
+            if request.sweep.critical
+            else "no threshold is sought"
+        )
+        say(f"--stop-hopeless: {why}, so none is stopped")
     recipe = manifest(request)
     recipe |= found_before(records.read_plans(out), recipe["plan_id"])
     known, foreign = records.recorded(out, (family, plan.row_schema(family)), to_the_end=to_the_end(request))

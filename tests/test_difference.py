@@ -73,6 +73,11 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, capsys):
     empty.mkdir()
     assert cli.main(["diff", a, str(empty)]) == 2
     assert "write them with: widthlaw report" in capsys.readouterr().err
+    for crafted in ('{"plans": [[1]]}', '{"plans": [{"sweep": "s"}]}', "[" * 100_000):
+        (empty / "laws.json").write_text(crafted)
+        assert cli.main(["diff", a, str(empty)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "widthlaw report" in line
     (empty / "laws.json").write_text('{"plans": []}')
     with pytest.raises(ResultsError, match=r"hold no law of the same sweep and family \(s f\)"):
         list(difference.differences(a, str(empty)))

@@ -159,3 +159,9 @@ def test_a_script_gets_the_law_as_json_and_nothing_beside_it(capsys, recorded):
     assert launch.main(SWEEP, ["--out", str(recorded)]) == 0
     told = capsys.readouterr()
     assert "law   " in told.out and told.err == f"4 trainings asked for, 4 recorded in {recorded}, 0 to train\n"
+
+
+def test_a_stop_that_stops_nothing_is_told(capsys, recorded):
+    code, lines = answer(capsys, "--out", str(recorded), "--stop-hopeless")
+    told = "--stop-hopeless: random_features knows no loss at which a training is solved, so none is stopped"
+    assert code == 0 and lines[0] == told
