@@ -156,7 +156,7 @@ def shards(campaign: Campaign) -> list[Path]:
 
 
 def twice(campaign: Campaign) -> str:
-    one = campaign.random.choice(wait(lambda: shards(campaign), "a shard"))
+    one = campaign.random.choice(wait(lambda: shards(campaign), "a shard", 180))
     with suppress(OSError):  # the disk may be full
         shutil.copy(one, one.with_name(f"{campaign.random.getrandbits(80):020x}.parquet"))
     return "a shard comes a second time, under another name"

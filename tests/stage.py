@@ -92,7 +92,7 @@ def answers(stage: Stage) -> bool:
 
 def disagreements(stage: Stage) -> int:
     """Grid points of which MLflow says something else than the rows, once it has been brought up to date."""
-    wait(lambda: answers(stage), "MLflow")
+    wait(lambda: answers(stage), "MLflow", 180)
     run(stage.head, f"{EXPORTS}; {sys.executable} -m infra.cli sync {stage.out} --tracking-uri {URI}")
     return int(run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} {stage.out}").splitlines()[-1])
 
@@ -133,7 +133,7 @@ def staged(folder: Path) -> Iterator[Stage]:
         for node in nodes:
             join(stage, node)
         try:
-            wait(lambda: answers(stage), "MLflow")
+            wait(lambda: answers(stage), "MLflow", 180)
         except AssertionError:
             raise AssertionError(run(stage.head, "cat /tmp/mlflow.log")) from None
         yield stage

@@ -35,8 +35,8 @@ def test_a_pack_of_a_node_that_is_taken_back_goes_on_elsewhere_from_its_last_blo
     line = f"{chaos.sys.executable} {chaos.ROOT}/sweeps/width_vs_n.py --n=64 --m=16 --d=8 --seeds=2 --step_size=0.05"
     line += f" --tolerance=1e-9 --max_steps=300000 --budget=1000 --out={out} --address={stage.address}"
     driver = world.launch(stage.head, line, stage.folder / "spot.log")
-    (place,) = wait(lambda: [node for node in stage.nodes if processes(node, chaos.TRAINING)], "a pack", 120)
-    wait(lambda: list(out.glob("tune/**/checkpoint_00000[2-9]/pack.pt")), "a third checkpoint")
+    (place,) = wait(lambda: [node for node in stage.nodes if processes(node, chaos.TRAINING)], "a pack", 180)
+    wait(lambda: list(out.glob("tune/**/checkpoint_00000[2-9]/pack.pt")), "a third checkpoint", 180)
     kill(place, "ray")
     assert driver.wait(timeout=300) == 0, (stage.folder / "spot.log").read_text()
     (row, _) = records.read_rows(str(out))[0].to_pylist()
@@ -59,7 +59,7 @@ def test_the_mlflow_server_lets_others_in_with_a_password_alone_and_by_its_names
         return run(node, f"{ask}/search?max_results=1", code=None)
 
     admin, worker = f"-u admin:{password}", stage.nodes[1]
-    wait(lambda: status(worker, admin) == "200", "the server", 120)
+    wait(lambda: status(worker, admin) == "200", "the server", 180)
     assert status(worker) == "401" and status(worker, "-u admin:password1234") == "401"
     assert status(worker, admin, host=stage.head.address) == "403", "not one of its names"
     assert not [line for line in processes(stage.head, password) if "bash" not in line.name()]
