@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import laws
-from infra.storage import UNREADABLE, ResultsError, locate
+from infra.store.storage import UNREADABLE, ResultsError, locate
 
 KEYS = ("sweep", "family", "critical", "over")  # plans that ask the same
 

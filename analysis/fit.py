@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.laws import law_json, plain
-from analysis.outcomes import Contradiction, tally, tally_counts
-from analysis.plane import PlaneLaw, fit_plane
-from analysis.powerlaws import PowerLaw, fit_power_law
+from analysis.pages.told import power_law_in_words, taken, threshold_in_words
+from analysis.powerlaws.fitting import PowerLaw, fit_power_law
 from analysis.reading import DataError, Table, column_of, read, select
-from analysis.thresholds import ThresholdLaw, fit_threshold
-from analysis.told import power_law_in_words, taken, threshold_in_words
+from analysis.thresholds.fitting import ThresholdLaw, fit_threshold
+from analysis.thresholds.outcomes import Contradiction, tally, tally_counts
+from analysis.thresholds.plane import PlaneLaw, fit_plane
 
 __all__ = ["Columns", "DataError", "Table", "columns_of", "fit", "in_words", "read", "select"]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.held import Board, Held
+from analysis.board.held import Board, Held
+from analysis.claims.verdict import Verdict
 from analysis.study import Study
-from analysis.verdict import Verdict
-from infra import storage
+from infra.store import storage
 
 NAME = "laws.json"
 PARTS = {"forms": ("name", "exponent", "aicc", "surprise"), "local": ("over", "exponent", "interval")}

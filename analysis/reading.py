@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from analysis.told import taken
-from infra import records
+from analysis.pages.told import taken
+from infra.store import records
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 OTHERS = {"semicolons": ";", "tabs": "\t", "commas": ","}

@@ -13,15 +13,19 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis import figures, front, laws, lines, maps, page, plots, tables
-from analysis.board import board
-from analysis.held import Board
-from analysis.page import Picture, Section
+from analysis import laws
+from analysis.board.board import board
+from analysis.board.held import Board
+from analysis.figures import fitted, lines, maps
+from analysis.figures.phase import phase_diagram
+from analysis.figures.style import encoded
+from analysis.figures.timeline import timeline, timeline_figure, told
+from analysis.pages import front, page, tables
+from analysis.pages.page import Picture, Section
+from analysis.pages.words import in_words
 from analysis.series import shown
 from analysis.study import Study, study
-from analysis.timeline import timeline, timeline_figure, told
-from analysis.words import in_words
-from infra import records, storage
+from infra.store import records, storage
 
 PAGE = "report.html"
 EXPONENTS = "Exponents: claimed (bars) and measured, with 95% interval (thick) and envelope (thin)."
@@ -77,10 +81,10 @@ def overview(parent: str, stem: str, sections: Sequence[Section]) -> Picture | N
     if not groups:
         return None
     trainings = sum(len(section.found.rows) for section in sections)
-    figure = plots.board_figure(groups, f"{len(sections)} sweeps, {trainings:,} trainings")
+    figure = fitted.board_figure(groups, f"{len(sections)} sweeps, {trainings:,} trainings")
     for kind in ("pdf", "png"):
-        storage.write_bytes(parent, f"{stem}.{kind}", figures.encoded(figure, kind))
-    return Picture(figures.encoded(figure, "svg"), stem, EXPONENTS, figure.get_figwidth())
+        storage.write_bytes(parent, f"{stem}.{kind}", encoded(figure, kind))
+    return Picture(encoded(figure, "svg"), stem, EXPONENTS, figure.get_figwidth())
 
 
 def links(parts: Mapping[str, Sequence[Section]], parent: str) -> dict[str, str]:
@@ -120,7 +124,7 @@ def section(out: str, recipe: str, _sha256: str) -> Section:
 def phase(found: Study) -> Figure:
     """The phase diagrams of all groups with rows."""
     panels = [group.panel for group in found.groups if len(group.panel.tally.over)]
-    return figures.phase_diagram(panels, found.names, found.stamp)
+    return phase_diagram(panels, found.names, found.stamp)
 
 
 def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
@@ -134,7 +138,7 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
             f"Share of trainings that fit over {over} and {critical}, with {critical}*, its law.",
         )
         text = f"{critical}* with 95% intervals, the law with its band; below, local exponents with 95% intervals."
-        drawn["thresholds"] = plots.thresholds_figure(found), text
+        drawn["thresholds"] = fitted.thresholds_figure(found), text
     if figure := maps.map_figure(found):
         text = "Weights along the training: multidimensional scaling of 1 - cosine; colours are seeds."
         drawn["map"] = figure, text
@@ -146,7 +150,7 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
         if figure := lines.training_figure(found, name):
             drawn[f"curve-{name}"] = figure, f"{upper(lines.measure_label(found, name))} along the training."
     if exponents := [one for one in held.held if one.has_exponent]:
-        drawn["board"] = plots.board_figure({"": exponents}, found.stamp), EXPONENTS
+        drawn["board"] = fitted.board_figure({"": exponents}, found.stamp), EXPONENTS
     for one in held.held:
         x = found.label(one.claim.over)
         if any((part.y > 0).any() for part in one.parts):
@@ -154,12 +158,12 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
                 f"{one.claim.metric} over {one.claim.over} at {one.where or 'all settings'}; below, measured over law."
             )
             drawn[one.slug] = (
-                plots.power_law_figure(one, (x, lines.measure_label(found, str(one.claim.metric))), found.stamp),
+                fitted.power_law_figure(one, (x, lines.measure_label(found, str(one.claim.metric))), found.stamp),
                 text,
             )
         if one.cells is not None and one.cells.x.size:
             text = f"{one.claim.metric} over its bound, training by training: above 1 the inequality fails."
-            drawn[one.slug] = plots.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp), text
+            drawn[one.slug] = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp), text
     if packs := timeline(found.rows, over):
         drawn["timeline"] = timeline_figure(packs, over, found.stamp), told(packs, over)
     return {key: keep(out, found, key, *one) for key, one in drawn.items()}
@@ -169,8 +173,8 @@ def keep(out: str, found: Study, key: str, figure: Figure, caption: str) -> Pict
     """Write one figure as PDF and PNG; the picture for the page."""
     name = found.stem if key == "phase" else f"{found.stem}-{key}"
     for kind in ("pdf", "png"):
-        storage.write_bytes(out, f"figures/{name}.{kind}", figures.encoded(figure, kind))
-    return Picture(figures.encoded(figure, "svg"), name, caption, figure.get_figwidth())
+        storage.write_bytes(out, f"figures/{name}.{kind}", encoded(figure, kind))
+    return Picture(encoded(figure, "svg"), name, caption, figure.get_figwidth())
 
 
 def upper(text: str) -> str:

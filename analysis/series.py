@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.theory import Array, claims
+from analysis.claims.theory import Array, claims
 
 SUCCESS = "success"
 HUGE = 1e300  # stands for infinity

@@ -13,16 +13,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
 
-from analysis import figures
+from analysis.claims.theory import Claim, claims
+from analysis.claims.verdict import Verdict, against_exponent
 from analysis.series import settings, titled
-from analysis.theory import Claim, claims
-from analysis.thresholds import Tally, ThresholdLaw, fit_threshold, tally
-from analysis.verdict import Verdict, against_exponent
-from infra import records
+from analysis.thresholds.fitting import Tally, ThresholdLaw, fit_threshold, tally
+from infra.store import records
 
 SHOWN = ("d", "depth", "init_scale", "noise", "step_size", "tolerance", "budget")  # settings a figure names
 USUAL = ("init_scale 1", "noise 0", "step_size 1")  # and those it does not
 OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One phase diagram: outcomes, their law, and the claim whose slope is drawn beside it."""
+
+    title: str
+    tally: Tally
+    law: ThresholdLaw
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Group:
 
     title: str
     law: ThresholdLaw
-    panel: figures.Panel
+    panel: Panel
     verdicts: tuple[Verdict, ...]
     bound_exponent: float  # how the claim's own bound grows on these data, NaN when the rows carry none
     counts: dict[str, int]
@@ -110,7 +119,7 @@ def fitted(plan: Mapping[str, Any], setting: Mapping[str, Any], rows: pa.Table) 
     title, about = titled(setting), [one for one in claims(plan) if answers(one, plan) and speaks(one, setting)]
     slope = min(about, key=lambda claim: not claim.gates, default=None)  # the theorem drawn beside the law
     verdicts = tuple(against_exponent(law, claim) for claim in about)
-    panel, growth = figures.Panel(title, counts, law, slope), bound_growth(rows, slope, law)
+    panel, growth = Panel(title, counts, law, slope), bound_growth(rows, slope, law)
     return Group(title, law, panel, verdicts, growth, tallied(rows), records.digest(rows))
 
 

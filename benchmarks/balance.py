@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from analysis.figures import STYLE, encoded
-from analysis.timeline import Timeline, draw_bars, timeline
+from analysis.figures.style import STYLE, encoded
+from analysis.figures.timeline import Timeline, draw_bars, timeline
 
 CASES = {  # a sweep and its options
     "the default sweep": ("width_vs_n",),
@@ -41,8 +41,9 @@ given up: to cut whatever is longer than an eighth of a core's share. The idle t
 
 def train(how: str, out: str, sweep: str, *argv: str) -> None:
     """One sweep, in a process of its own."""
-    from infra import driver, plan
-    from infra.packs import Pack
+    from infra import driver
+    from infra.planning import plan
+    from infra.planning.packs import Pack
 
     if how == "before":
         plan.cuts = lambda seconds, *_: [1] * len(seconds)  # type: ignore[assignment]
@@ -52,7 +53,7 @@ def train(how: str, out: str, sweep: str, *argv: str) -> None:
 
 def measured(how: str, case: tuple[str, ...]) -> tuple[Timeline, str]:
     """A sweep's timeline and the axis its packs are told apart by."""
-    from infra import records
+    from infra.store import records
 
     with TemporaryDirectory() as out:
         command = [sys.executable, __file__, how, out, *case]

@@ -22,9 +22,9 @@ from planted import SAMPLES, Truth, finite_size, power
 from rivals import DESIGNS, Design
 from scipy.special import expit
 
-from analysis.outcomes import Array, Tally, tally_counts
-from analysis.thresholds import fit_fast, fit_threshold
-from infra.design import LEAST, Space, standard_error
+from analysis.thresholds.fitting import fit_fast, fit_threshold
+from analysis.thresholds.outcomes import Array, Tally, tally_counts
+from infra.choosing.design import LEAST, Space, standard_error
 
 TARGET = 0.02
 MOST, ELSEWHERE = 20_000, 3_000  # most trainings of the full grid, and of the other designs

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.figures import STYLE
+from analysis.figures.style import STYLE
 
 Found = dict[str, dict[str, float]]  # by the rule that stops: what the law was then
 Done = dict[tuple[str, str], list[Found]]  # by truth and design
@@ -41,7 +41,8 @@ for ours).
 - full grid: half octaves over the range at every n, one more seed everywhere each round
 - coarse, then refine: every second octave with 4 seeds, then half octaves within 1.5 octaves of the crossing
 - staircase per n: one up, one down. Bayesian per n: QUEST+ at each n alone, on quarter octaves
-- ours: `infra/design.py`, batches of at most {batch}; *thrift 0.1*: gain per cost^0.1; *in flight*: asynchronous
+- ours: `infra/choosing/design.py`, batches of at most {batch}; *thrift 0.1*: gain per cost^0.1
+- *in flight*: asynchronous
 
 Under a finite-size correction no single power law holds: there the interval need not cover, the envelope should.
 """

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from peers import train_one
 
-from infra import pack, plan
+from infra.packing import pack
+from infra.planning import plan
 from trainables import two_layer_relu as family
 
 POINTS = [(128, 64, 32), (256, 256, 32), (512, 1024, 32), (512, 2048, 100)]  # n, m, d

@@ -24,8 +24,9 @@ import torch
 from matplotlib.figure import Figure
 
 import trainables
-from analysis.figures import STYLE, encoded
-from infra import pack, plan
+from analysis.figures.style import STYLE, encoded
+from infra.packing import pack
+from infra.planning import plan
 
 FAMILY, SECONDS = "two_layer_relu", 1.0  # processor time a point
 NEVER = {"tolerance": 1e-30, "budget": 1e9, "max_steps": 10**7, "step_size": 1e-6}  # no training ends while it is timed

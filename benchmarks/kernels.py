@@ -21,7 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 import trainables
-from infra import options, pack, plan
+from infra import options
+from infra.packing import pack
+from infra.planning import plan
 from infra.sweep import Sweep
 from sweeps.__main__ import NAMES
 

@@ -1,4 +1,4 @@
-"""What a pack takes at its peak: counted (infra/memory.py) against measured, for every family.
+"""What a pack takes at its peak: counted (infra/planning/memory.py) against measured, for every family.
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py
 
@@ -55,7 +55,7 @@ def told(name: str) -> int:
 
 
 def train(family: str, cells: list[Any]) -> None:
-    from infra import pack
+    from infra.packing import pack
 
     run = pack.start(family, cells)
     while not pack.finished(run):
@@ -68,7 +68,7 @@ def only(family: str, axes: dict[str, Any]) -> None:
     import torch
 
     import trainables
-    from infra import memory, plan
+    from infra.planning import memory, plan
 
     torch.set_num_threads(1)
     module = trainables.load(family)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from infra.pack import DIVERGED, GRID
+from infra.packing.pack import DIVERGED, GRID
 from trainables import two_layer_relu as family
 
 Result = tuple[str, int]

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.refit        # writes benchmarks/refit.md
 
 The two are interleaved, one fit each in turn, on the same planted trainings (p = 1.5, slope 4, 8 n, 16 widths each,
-seed 11; or no width twice, which the fits merge into at most 400 cells, analysis/merging.py; or neither n nor width
-twice). Statsmodels is given the single trainings, as its users do, and the counts per (n, m).
+seed 11; or no width twice, which the fits merge into at most 400 cells, analysis/thresholds/merging.py; or neither n
+nor width twice). Statsmodels is given the single trainings, as its users do, and the counts per (n, m).
 """
 
 import itertools
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import statsmodels.api as sm
 
-from analysis.outcomes import tally
-from analysis.thresholds import fit_fast, fit_threshold
+from analysis.thresholds.fitting import fit_fast, fit_threshold
+from analysis.thresholds.outcomes import tally
 
 ROUNDS = 9
 NS = np.array([16, 24, 40, 64, 112, 192, 320, 512])

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, xlogy
 
-from analysis.outcomes import Array, tally_counts
-from infra.design import Cell, Space, propose
+from analysis.thresholds.outcomes import Array, tally_counts
+from infra.choosing.design import Cell, Space, propose
 
 Design = Callable[[Space], Generator[list[Cell], Array, None]]
 HALF_OCTAVE = np.log(2) / 2
@@ -77,7 +77,7 @@ def bayes_per_n(space: Space) -> Generator[list[Cell], Array, None]:
 
 
 def ours(space: Space, size: int = 64, flight: int = 1) -> Generator[list[Cell], Array, None]:
-    """infra/design.py, in batches of ``size``, ``flight`` of them under way at a time."""
+    """infra/choosing/design.py, in batches of ``size``, ``flight`` of them under way at a time."""
     rows, waiting = np.zeros((0, 4)), deque[tuple[list[Cell], Array]]()
     while True:
         pending = [cell for cells, _ in waiting for cell in cells]

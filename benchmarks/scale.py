@@ -51,7 +51,10 @@ def request(family: str, trainings: int, out: str, seeds: int | None = None) -> 
 def write_rows(asked: Any) -> None:
     """Rows and plan of a request, every training recorded."""
     import trainables
-    from infra import pack, plan, recipe, records, schema
+    from infra import recipe
+    from infra.packing import pack
+    from infra.planning import plan
+    from infra.store import records, schema
 
     family, out = asked.family, asked.options.out
     module, rng = trainables.load(family), np.random.default_rng(0)
@@ -81,7 +84,8 @@ def write_rows(asked: Any) -> None:
 
 def planning(asked: Any) -> None:
     """A tenth of the trainings is recorded."""
-    from infra import plan, records
+    from infra.planning import plan
+    from infra.store import records
 
     cells = plan.grid(asked.family, asked.axes, asked.options.seeds)
     plan.check(asked.family, cells)
@@ -92,7 +96,9 @@ def planning(asked: Any) -> None:
 
 
 def going_on(asked: Any) -> None:
-    from infra import driver, plan, recipe, records
+    from infra import driver, recipe
+    from infra.planning import plan
+    from infra.store import records
 
     out, family = asked.options.out, asked.family
     known, _ = records.recorded(out, (family, plan.row_schema(family)))
@@ -102,7 +108,7 @@ def going_on(asked: Any) -> None:
 
 
 def catalogue(asked: Any) -> None:
-    from infra import tracking
+    from infra.catalogue import tracking
 
     tracking.sync(asked.options.out, tracking.default_uri(asked.options.out))
 

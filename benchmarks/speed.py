@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psutil
 from speed_table import write
 
-from infra import records
+from infra.store import records
 
 HERE = Path(__file__).parent
 AXES = {"n": "16:512:octave", "m": "2:128:half-octave", "d": "16,32"}

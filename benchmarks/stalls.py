@@ -24,8 +24,10 @@ from joblib import Parallel, delayed
 from scipy import stats
 from speed import AXES
 
-from infra import options, pack, plan, stalls
-from infra.packs import Pack
+from infra import options
+from infra.packing import pack, stalls
+from infra.planning import plan
+from infra.planning.packs import Pack
 from sweeps.width_vs_n import SWEEP
 
 ALLOWED = 1e-3

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import planted as plant
 from planted import Cells, Truth, around, factorial, finite_size, power
 
-from analysis.outcomes import Tally
-from analysis.thresholds import fit_fast, fit_threshold
+from analysis.thresholds.fitting import fit_fast, fit_threshold
+from analysis.thresholds.outcomes import Tally
 
 SIZES = (200, 1000, 5000)
 BENT = ("form undecided", "beats one power law", "held out")  # notes that say one power law may not be all

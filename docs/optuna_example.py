@@ -3,8 +3,8 @@
 import numpy as np
 import optuna
 
-from analysis.thresholds import fit_threshold
-from infra.design import ThresholdSampler
+from analysis.thresholds.fitting import fit_threshold
+from infra.choosing.design import ThresholdSampler
 
 
 def objective(trial: optuna.Trial) -> bool:

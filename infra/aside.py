@@ -15,7 +15,7 @@ from analysis import report
 from infra import driver
 from infra.environment import EngineError, Trained
 from infra.options import Request
-from infra.storage import ResultsError
+from infra.store.storage import ResultsError
 
 
 class Aside:

@@ -14,18 +14,22 @@ from typing import Any
 
 import trainables
 from analysis import report
-from infra import environment, estimate, options, plan, records, schema, storage, tracking, tuning
-from infra.adaptive import Chooser, Limits
+from infra import environment, estimate, options
+from infra.catalogue import tracking
+from infra.catalogue.tracking import TrackingError
+from infra.choosing import tuning
+from infra.choosing.adaptive import Chooser, Limits
 from infra.environment import EngineError, Trained
-from infra.lock import InUseError, exclusive
 from infra.options import Request
-from infra.pack import LETTERS
-from infra.plan import PlanError
+from infra.packing.pack import LETTERS
+from infra.planning import plan
+from infra.planning.plan import PlanError
 from infra.progress import Count, Progress, axes_of
 from infra.recipe import found_before, manifest
-from infra.storage import ResultsError
+from infra.store import records, schema, storage
+from infra.store.lock import InUseError, exclusive
+from infra.store.storage import ResultsError
 from infra.sweep import Sweep
-from infra.tracking import TrackingError
 
 Ending = Callable[[Request, dict[str, Any], Trained, str], int]
 

@@ -18,12 +18,14 @@ from ray import tune
 from ray.exceptions import AuthenticationError
 from ray.tune.execution import class_cache
 
-from infra import interrupt, memory, nodes, provenance, storage
+from infra import interrupt, nodes, provenance
+from infra.choosing.searcher import Chooser, PackSearcher
 from infra.environment import EngineError, Trained
-from infra.memory import Budget
-from infra.packs import Pack
+from infra.planning import memory
+from infra.planning.memory import Budget
+from infra.planning.packs import Pack
 from infra.progress import Progress
-from infra.searcher import Chooser, PackSearcher
+from infra.store import storage
 from infra.trial import PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often

@@ -5,8 +5,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from infra import pack, plan
-from infra.packs import Pack
+from infra.packing import pack
+from infra.planning import plan
+from infra.planning.packs import Pack
 
 SAMPLE_SECONDS = 1.0  # how long the costliest pack is trained to learn the speed of this machine
 START_SECONDS = 20  # Ray's start and the first worker's import of torch

@@ -10,7 +10,7 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from infra import storage
+from infra.store import storage
 
 SECONDS = 120  # for a node to start a process that imports this package
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 import trainables
-from infra.plan import PlanError, number, parse_axis
+from infra.planning.plan import PlanError, number, parse_axis
 from infra.sweep import Sweep
 
 TEXTS = {"seeds": int, "trainings": int, "target_se": float}  # options that may be left out, and what they hold

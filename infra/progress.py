@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from analysis.thresholds import fit_fast, tally_counts
-from infra.pack import ENDED
-from infra.packs import Pack
-from infra.plan import from_columns
+from analysis.thresholds.fitting import fit_fast, tally_counts
+from infra.packing.pack import ENDED
+from infra.planning.packs import Pack
+from infra.planning.plan import from_columns
 
 REDRAW_SECONDS = 1.0  # on a terminal
 LINE_SECONDS = 10.0  # elsewhere: one line a time

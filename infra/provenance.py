@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def code() -> str:
     """Hash of the source files that can change a number: ``infra`` and ``trainables``."""
     digest = hashlib.sha256()
-    for path in sorted([*(ROOT / "infra").glob("*.py"), *(ROOT / "trainables").glob("*.py")]):
-        digest.update(f"{path.parent.name}/{path.name}\0".encode() + path.read_bytes() + b"\0")
+    for path in sorted([*(ROOT / "infra").rglob("*.py"), *(ROOT / "trainables").glob("*.py")]):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import trainables
-from infra import families, tuning
+from infra import families
+from infra.choosing import tuning
 from infra.options import Request
 
 

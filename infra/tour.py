@@ -5,11 +5,13 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-from infra import aside, driver, environment, options, storage, tracking
+from infra import aside, driver, environment, options
+from infra.catalogue import tracking
 from infra.driver import say
 from infra.environment import EngineError
-from infra.plan import PlanError
-from infra.storage import ResultsError
+from infra.planning.plan import PlanError
+from infra.store import storage
+from infra.store.storage import ResultsError
 from infra.sweep import Sweep
 
 OUT, PAGE = "results/claims", "verdicts.html"

@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from ray import tune
 
-from infra import halving, pack, plan, provenance, records
+from infra import provenance
+from infra.packing import halving, pack
+from infra.planning import plan
+from infra.store import records
 
 REPORT_SECONDS = 2.0  # a report costs the driver 5 ms; a killed worker loses at most this, or one block if it is longer
 

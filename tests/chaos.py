@@ -30,7 +30,10 @@ import stage as world
 from hosts import ROOT, wait, wire
 from stage import Stage, kill, processes, staged
 
-from infra import options, pack, plan, records
+from infra import options
+from infra.packing import pack
+from infra.planning import plan
+from infra.store import records
 from sweeps.width_vs_n import SWEEP
 
 SEEDS = 20  # more a time that all is recorded

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import binom
 
-from analysis.outcomes import Array, Tally, tally, tally_counts
+from analysis.thresholds.outcomes import Array, Tally, tally, tally_counts
 
 SAMPLES = np.array([16.0, 24.0, 40.0, 64.0, 112.0, 192.0, 320.0, 512.0])
 SLOPE = 4.0  # of the logit in log m: success rises from 10% to 90% over a factor of three

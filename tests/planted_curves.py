@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.logfits import Fit
-from analysis.powerlaws import PowerLaw, fit_power_law
-from analysis.theory import Claim, Source
-from analysis.verdict import against_exponent
+from analysis.claims.theory import Claim, Source
+from analysis.claims.verdict import against_exponent
+from analysis.powerlaws.fitting import PowerLaw, fit_power_law
+from analysis.powerlaws.logfits import Fit
 
 SEED = 20180205
 Array = NDArray[np.float64]

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import trainables
-from infra import records, schema
-from infra.schema import Column
+from infra.store import records, schema
+from infra.store.schema import Column
 
 FAMILY, AXES = "two_layer_relu", {"m": [4, 6, 8, 11, 16, 23, 32, 45, 64, 128, 256], "n": [8, 16, 32], "d": [8]}
 CLAIMS = [dict(told) for told in trainables.load(FAMILY).CLAIMS]

@@ -1,6 +1,6 @@
 """A search without Ray: its packs answered by planted results, one after the other."""
 
-from infra import plan
+from infra.planning import plan
 
 
 def answered(search, result, rounds=10**6):

@@ -15,7 +15,8 @@ import torch
 from training import assert_same_bits, by_id, seeds, trained
 
 import trainables
-from infra import halving, memory, pack
+from infra.packing import halving, pack
+from infra.planning import memory
 
 ask = json.loads(sys.argv[1])
 family, module = ask["family"], trainables.load(ask["family"])

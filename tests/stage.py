@@ -93,7 +93,7 @@ def answers(stage: Stage) -> bool:
 def disagreements(stage: Stage) -> int:
     """Grid points of which MLflow says something else than the rows, once it has been brought up to date."""
     wait(lambda: answers(stage), "MLflow", 180)
-    run(stage.head, f"{EXPORTS}; {sys.executable} -m infra.cli sync {stage.out} --tracking-uri {URI}")
+    run(stage.head, f"{EXPORTS}; {sys.executable} -m infra.commands.cli sync {stage.out} --tracking-uri {URI}")
     return int(run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} {stage.out}").splitlines()[-1])
 
 
@@ -101,8 +101,9 @@ def compare(out: str) -> int:
     """Runs on the head: grid points whose run is missing, there twice, or counts other outcomes than the rows."""
     from mlflow import MlflowClient
 
-    from infra import catalogue, records
-    from infra.tracking import PLAN, POINT
+    from infra.catalogue import grid_points as catalogue
+    from infra.catalogue.tracking import PLAN, POINT
+    from infra.store import records
 
     client, wrong = MlflowClient(URI), 0
     for plan in records.read_plans(out):

@@ -104,7 +104,7 @@ MAKE = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1] + '/buc
 COPY = """
 import sys
 import pyarrow.fs as pafs
-from infra import storage
+from infra.store import storage
 filesystem, root = storage.locate(sys.argv[1])
 pafs.copy_files(root, sys.argv[2], filesystem, pafs.LocalFileSystem())
 """

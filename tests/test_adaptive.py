@@ -13,11 +13,14 @@ import pyarrow as pa
 import pytest
 from searching import answered
 
-from analysis.thresholds import fit_threshold
-from infra import adaptive, design, options, plan, records
-from infra.adaptive import Chooser, Limits
+from analysis.thresholds.fitting import fit_threshold
+from infra import options
+from infra.choosing import adaptive, design
+from infra.choosing.adaptive import Chooser, Limits
 from infra.launch import Sweep, main
+from infra.planning import plan
 from infra.recipe import manifest
+from infra.store import records
 
 GRID = {"random_features": {"n": "16,24,32,48,64,96,128,192", "m": "24,96", "d": "3"}}
 SWEEP = Sweep(name="width_vs_n", claim="How wide?", critical="m", over="n", axes=GRID)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import plan
-from infra.plan import PlanError, parse_axis
+from infra.planning import plan
+from infra.planning.plan import PlanError, parse_axis
 
 Labels = Literal["gauss", "sign"]
 KNOWN_STEPS = "octave, half-octave, third-octave, quarter-octave, eighth-octave, decade, half-decade or +S"

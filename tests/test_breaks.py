@@ -12,7 +12,7 @@ from planted_curves import (
 )
 from scipy import stats
 
-from analysis.powerlaws import fit_power_law
+from analysis.powerlaws.fitting import fit_power_law
 
 RUNS = 16
 

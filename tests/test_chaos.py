@@ -9,7 +9,7 @@ import stage as world
 from hosts import lacking, run, skip_unless, wait
 from stage import Stage, kill, processes, staged
 
-from infra import records
+from infra.store import records
 
 pytestmark = pytest.mark.cluster
 

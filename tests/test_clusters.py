@@ -6,7 +6,7 @@ import yaml
 from hosts import ROOT, Host, Hosts, run, start, wait, wire
 from training import seeds, trained
 
-from infra import records
+from infra.store import records
 from trainables import random_features, two_layer_relu
 
 pytestmark = pytest.mark.cluster

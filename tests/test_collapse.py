@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from test_forms import two_axes
 
-from analysis.collapse import along, collapse_of
-from analysis.forms import SINGLE
-from analysis.outcomes import Tally
-from analysis.plane import CURVED, fit_plane
+from analysis.thresholds.collapse import along, collapse_of
+from analysis.thresholds.forms import SINGLE
+from analysis.thresholds.outcomes import Tally
+from analysis.thresholds.plane import CURVED, fit_plane
 
 
 def flat_then_rising(n: np.ndarray, d: np.ndarray) -> np.ndarray:

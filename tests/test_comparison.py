@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import board, comparison
-from analysis.theory import Claim, Source
+from analysis.board import board, comparison
+from analysis.claims.theory import Claim, Source
 
 PAPER = Source("Planted 2020", "", "Theorem 1")
 CHANCE = Claim("chance", "planted", "succeeds with probability p", PAPER, "derived", "probability", "k", bound="p")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 SCRIPT = """
-eval "$({python} -m infra.cli completion bash)"
+eval "$({python} -m infra.commands.cli completion bash)"
 COMP_WORDS=(widthlaw re) COMP_CWORD=1 COMP_LINE="widthlaw re" COMP_POINT=11
 $(complete -p widthlaw | sed 's/.*-F \\([^ ]*\\).*/\\1/') widthlaw re widthlaw
 echo "${{COMPREPLY[@]}}"

@@ -12,10 +12,10 @@ import optuna
 import pytest
 from scipy.special import expit
 
-from analysis.outcomes import Array, Tally, tally_counts
-from analysis.thresholds import fit_threshold
-from infra.design import Cell, Space, ThresholdSampler, finished, propose, standard_error
-from infra.space import crossed
+from analysis.thresholds.fitting import fit_threshold
+from analysis.thresholds.outcomes import Array, Tally, tally_counts
+from infra.choosing.design import Cell, Space, ThresholdSampler, finished, propose, standard_error
+from infra.choosing.space import crossed
 
 Chance = Callable[[Array, Array], Array]
 SAMPLES = (16.0, 24.0, 40.0, 64.0, 112.0, 192.0, 320.0, 512.0)

@@ -7,8 +7,8 @@ import pytest
 
 from analysis import difference
 from analysis.difference import Value, apart
-from infra import cli
-from infra.storage import ResultsError
+from infra.commands import cli
+from infra.store.storage import ResultsError
 
 Z = 1.959963984540054
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WIDTHLAW = [sys.executable, "-m", "infra.cli", "doctor"]
+WIDTHLAW = [sys.executable, "-m", "infra.commands.cli", "doctor"]
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def doctor():
     from infra import environment
 
     environment.prepare("nowhere")  # Ray reads its environment when it is imported
-    from infra import doctor
+    from infra.commands import doctor
 
     return doctor
 

@@ -6,11 +6,12 @@ from collections import Counter
 
 import pytest
 
-from infra import environment, records
+from infra import environment
 from infra.environment import EngineError
-from infra.memory import Budget
-from infra.packs import Pack
+from infra.planning.memory import Budget
+from infra.planning.packs import Pack
 from infra.progress import Progress
+from infra.store import records
 
 pytestmark = pytest.mark.cluster
 

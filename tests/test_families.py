@@ -14,8 +14,10 @@ from torch.func import vmap
 from training import assert_same_bits, by_id, seeds, trained
 
 import trainables
-from analysis import theory
-from infra import options, pack, plan
+from analysis.claims import theory
+from infra import options
+from infra.packing import pack
+from infra.planning import plan
 
 FAMILIES = trainables.names()
 LARGEST, FEWER = 200, 24  # cells in the largest pack compared bit for bit; fewer where a training is long

@@ -12,9 +12,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binom, chi2
 
-from analysis.firth import firth, joint_fit
-from analysis.outcomes import Tally, tally_counts
-from analysis.thresholds import fit_fast
+from analysis.thresholds.firth import firth, joint_fit
+from analysis.thresholds.fitting import fit_fast
+from analysis.thresholds.outcomes import Tally, tally_counts
 
 
 def design_of(data: Tally) -> np.ndarray:

@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 from training import seeds
 
-from infra import cli, pack, plan, records
+from infra.commands import cli
+from infra.packing import pack
+from infra.planning import plan
+from infra.store import records
 from trainables import random_features
 
 
@@ -271,7 +274,7 @@ def test_success_that_falls_with_the_width_is_called_reversed(capsys, tmp_path):
 
 def test_a_reader_that_stops_early_is_no_error(tmp_path):
     planted().to_csv(tmp_path / "outcomes.csv", index=False)
-    command = [sys.executable, "-c", "from infra.cli import main; raise SystemExit(main())"]
+    command = [sys.executable, "-c", "from infra.commands.cli import main; raise SystemExit(main())"]
     command += ["fit", str(tmp_path / "outcomes.csv"), "--critical", "m", "--over", "n", "--json"]
     read, write = os.pipe()
     os.close(read)  # nobody listens, not even at first

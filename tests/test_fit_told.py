@@ -67,7 +67,7 @@ def test_separators_are_read_or_named(capsys, tmp_path):
 
 def test_the_module_is_the_command():
     done = subprocess.run(
-        [sys.executable, "-m", "infra.cli", "fit", "none.csv", "--critical", "m", "--over", "n"],
+        [sys.executable, "-m", "infra.commands.cli", "fit", "none.csv", "--critical", "m", "--over", "n"],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 2

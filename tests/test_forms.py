@@ -5,11 +5,11 @@ import pytest
 from planted import Truth, finite_size, sweep
 from statsmodels.tools.eval_measures import aicc as aicc_of_statsmodels
 
-from analysis.forms import BROKEN, CORRECTED, FLOOR, SINGLE, aicc, compare, families, fit_points
-from analysis.law import Threshold
-from analysis.outcomes import Tally, tally
-from analysis.plane import fit_plane
-from analysis.thresholds import fit_threshold
+from analysis.thresholds.fitting import fit_threshold
+from analysis.thresholds.forms import BROKEN, CORRECTED, FLOOR, SINGLE, aicc, compare, families, fit_points
+from analysis.thresholds.law import Threshold
+from analysis.thresholds.outcomes import Tally, tally
+from analysis.thresholds.plane import fit_plane
 
 NOTHING = np.empty(0)
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import planted_rows as planted
 import pytest
 
-from analysis import front, report
-from infra import cli, records
+from analysis import report
+from analysis.pages import front
+from infra.commands import cli
+from infra.store import records
 
 OLDER = {"family": "older", "paper": ["An older law", "Somebody 2015, arXiv 1503.00001."]}
 

@@ -7,12 +7,12 @@ from planted import SAMPLES, cover_sweep, power, step_sweep, sweep
 from scipy.special import expit, logsumexp
 from scipy.stats import norm
 
-from analysis.hierarchical import SCATTER_SCALE, hierarchical
-from analysis.law import mixture_quantile
-from analysis.outcomes import Tally, tally_counts
-from analysis.separation import groups
-from analysis.thresholds import fit_threshold
-from analysis.transition import LAPSE, SHAPES, SKEW, SLOPE, Model, bend, evaluate
+from analysis.thresholds.fitting import fit_threshold
+from analysis.thresholds.hierarchical import SCATTER_SCALE, hierarchical
+from analysis.thresholds.law import mixture_quantile
+from analysis.thresholds.outcomes import Tally, tally_counts
+from analysis.thresholds.separation import groups
+from analysis.thresholds.transition import LAPSE, SHAPES, SKEW, SLOPE, Model, bend, evaluate
 
 
 def columns(over: np.ndarray) -> np.ndarray:

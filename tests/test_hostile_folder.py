@@ -18,9 +18,13 @@ from ray.tune import Checkpoint
 from test_trial import config
 
 from analysis import report
-from infra import cli, engine, launch, manifest, options, plan, recipe, records, schema, storage, tracking
+from infra import engine, launch, options, recipe
+from infra.catalogue import tracking
+from infra.commands import cli
 from infra.launch import Sweep, every
-from infra.storage import ResultsError
+from infra.planning import plan
+from infra.store import manifest, records, schema, storage
+from infra.store.storage import ResultsError
 from infra.trial import PackTrial
 from sweeps.__main__ import NAMES
 
@@ -270,7 +274,7 @@ def test_of_an_error_the_text_is_read_alone(world):
     assert known.pickled_error_filename is None, "Tune opens it otherwise when it collects its results"
     assert not (world / "run").exists()
     assert not engine.RAISED.match(ERROR.splitlines()[1])
-    for name, told in (("FileNotFoundError", True), ("infra.storage.ResultsError", True), ("ValueError", False)):
+    for name, told in (("FileNotFoundError", True), ("infra.store.storage.ResultsError", True), ("ValueError", False)):
         assert storage.of_files(f"ray::f()\n  File x\nKeyError: 1\n{name}: [Errno 2] no\nmore") == told
 
 

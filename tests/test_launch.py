@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from training import seeds
 
-from infra import launch, pack, plan, records
+from infra import launch
 from infra.launch import Sweep
+from infra.packing import pack
+from infra.planning import plan
+from infra.store import records
 from trainables import random_features
 
 GRID = {"random_features": {"n": "4", "m": "3,4", "d": "3"}}

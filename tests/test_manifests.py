@@ -15,7 +15,8 @@ import yaml
 ROOT = Path(__file__).parent.parent
 CLUSTERS = ROOT / "infra/clusters"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-NEEDED = {*PROJECT["tool"]["setuptools"]["packages"], "pyproject.toml", "README.md", "LICENSE"}  # to install widthlaw
+ROOMS = {pattern.rstrip("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]}
+NEEDED = {*ROOMS, "pyproject.toml", "README.md", "LICENSE"}  # to install widthlaw
 RAY = "2.60"
 KUBERNETES = "1.34"
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import trainables
-from infra import memory, plan
-from infra.memory import Budget
-from infra.plan import PlanError
+from infra.planning import memory, plan
+from infra.planning.memory import Budget
+from infra.planning.plan import PlanError
 
 BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "memory.py"
 RECORDS = 16 * 2**20  # see the benchmark

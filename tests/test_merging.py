@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from analysis import merging
-from analysis.firth import joint_fit
-from analysis.merging import merged
-from analysis.outcomes import Tally, tally
-from analysis.plane import fit_plane
-from analysis.separation import brackets, groups
-from analysis.thresholds import fit_fast, fit_threshold
+from analysis.thresholds import merging
+from analysis.thresholds.firth import joint_fit
+from analysis.thresholds.fitting import fit_fast, fit_threshold
+from analysis.thresholds.merging import merged
+from analysis.thresholds.outcomes import Tally, tally
+from analysis.thresholds.plane import fit_plane
+from analysis.thresholds.separation import brackets, groups
 
 
 def scattered(trainings: int, slope: float, over: bool, run: int) -> Tally:

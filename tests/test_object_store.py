@@ -19,10 +19,13 @@ import pytest
 from test_sweep import SWEEP
 from training import seeds, trained
 
-from infra import cli, launch, plan, records, storage
+from infra import launch
+from infra.commands import cli
 from infra.launch import Sweep
-from infra.memory import Budget
+from infra.planning import plan
+from infra.planning.memory import Budget
 from infra.progress import Progress
+from infra.store import records, storage
 from trainables import random_features, two_layer_relu
 
 pytestmark = pytest.mark.cluster

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import trainables
-from infra import options, plan
+from infra import options
 from infra.launch import Sweep
-from infra.plan import PlanError
+from infra.planning import plan
+from infra.planning.plan import PlanError
 
 SWEEP = Sweep(
     name="width_vs_n",

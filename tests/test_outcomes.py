@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from analysis.outcomes import Contradiction, Tally, tally, tally_counts
+from analysis.thresholds.outcomes import Contradiction, Tally, tally, tally_counts
 
 
 def same(a: Tally, b: Tally) -> bool:

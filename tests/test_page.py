@@ -7,9 +7,11 @@ import numpy as np
 import planted_rows as planted
 from matplotlib.collections import PathCollection, QuadMesh
 
-from analysis import chosen, page, report
+from analysis import chosen, report
+from analysis.pages import page
 from analysis.study import study
-from infra import catalogue, records
+from infra.catalogue import grid_points as catalogue
+from infra.store import records
 
 FULL = planted.rows()
 ENDED = ["standard error 0.019", "5,000 trainings, and the standard error is still 0.1"]

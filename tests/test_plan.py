@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import trainables
-from infra import estimate, plan, schema
-from infra.plan import PlanError
+from infra import estimate
+from infra.planning import plan
+from infra.planning.plan import PlanError
+from infra.store import schema
 
 RELAXED = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -25,8 +25,9 @@ from planted_curves import (
 from scipy import stats
 from statsmodels.tools.eval_measures import aicc as aicc_of_statsmodels
 
-from analysis import logcurves, logfits, powerlaws
-from analysis.powerlaws import fit_power_law
+from analysis.powerlaws import fitting as powerlaws
+from analysis.powerlaws import logcurves, logfits
+from analysis.powerlaws.fitting import fit_power_law
 
 RUNS = 24
 

@@ -10,8 +10,8 @@ from planted_curves import (
     log_cost,
 )
 
-from analysis import logcurves
-from analysis.powerlaws import PowerLaw, fit_power_law
+from analysis.powerlaws import logcurves
+from analysis.powerlaws.fitting import PowerLaw, fit_power_law
 
 
 def assert_no_law(law: PowerLaw, status: str) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from training import trained
 
 import trainables
-from infra import plan, records
-from infra.schema import cell_id, point_id
-from infra.storage import ResultsError
+from infra.planning import plan
+from infra.store import records
+from infra.store.schema import cell_id, point_id
+from infra.store.storage import ResultsError
 
 FAMILY = "random_features"
 AXES = {"n": [4, 8], "m": [4, 8], "tolerance": [1e-12, 0.5]}

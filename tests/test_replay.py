@@ -6,8 +6,11 @@ import pytest
 from training import seeds
 
 import trainables
-from infra import cli, pack, plan, records, replay
-from infra.storage import ResultsError
+from infra.commands import cli, replay
+from infra.packing import pack
+from infra.planning import plan
+from infra.store import records
+from infra.store.storage import ResultsError
 
 FAMILY = "two_layer_relu"
 CELL = trainables.load(FAMILY).SMALL

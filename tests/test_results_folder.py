@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from infra import records, schema, storage
-from infra.schema import Column
-from infra.storage import ResultsError
+from infra.store import records, schema, storage
+from infra.store.schema import Column
+from infra.store.storage import ResultsError
 
 SCHEMA = schema.of_rows([Column("m", "int", "width", "units"), Column("seed", "int", "seed", "1")], [])
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ def child(code, *arguments, **options):
 WRITER = """
 import sys
 from pathlib import Path
-from infra import records, storage
+from infra.store import records, storage
 data = Path(sys.argv[2]).read_bytes()
 for i in range(10**6):
     storage.write_bytes(sys.argv[1], f"rows/{i}.parquet", data)
@@ -249,7 +249,7 @@ def limited():
 
 FILLER = """
 import os, sys
-from infra import records, storage
+from infra.store import records, storage
 from tests.test_results_folder import SCHEMA, row
 records.write_shard(sys.argv[1], [row(1)], SCHEMA)
 try:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from infra.searcher import RETRIES, PackSearcher
+from infra.choosing.searcher import RETRIES, PackSearcher
 
 SIZE = 3
 FAILED = [("x", math.nan, math.nan)] * SIZE

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from analysis.outcomes import tally, tally_counts
-from analysis.separation import brackets, corner_lines, groups, line_exponents
-from analysis.thresholds import fit_threshold
+from analysis.thresholds.fitting import fit_threshold
+from analysis.thresholds.outcomes import tally, tally_counts
+from analysis.thresholds.separation import brackets, corner_lines, groups, line_exponents
 
 
 def by_programme(over: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float] | None:

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist, squareform
 
-from analysis import lines, maps, series, words
+from analysis import series
+from analysis.figures import lines, maps
+from analysis.pages import words
 from analysis.series import along, panels
 
 PLAN = {

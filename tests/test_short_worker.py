@@ -11,7 +11,7 @@ import pytest
 from test_sweep import wait_for, workers
 from training import seeds, trained
 
-from infra import records
+from infra.store import records
 from trainables import identity_mapping
 
 pytestmark = pytest.mark.cluster

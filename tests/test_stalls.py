@@ -8,7 +8,9 @@ import pytest
 from planted_rows import FAMILY
 
 import trainables
-from infra import pack, plan, records, stalls
+from infra.packing import pack, stalls
+from infra.planning import plan
+from infra.store import records
 from trainables import two_layer_relu as family
 
 # Narrow networks: some sample soon has no active unit, and H(k) an eigenvalue near 0 along it.

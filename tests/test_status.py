@@ -7,7 +7,10 @@ import pytest
 from training import seeds
 
 import trainables
-from infra import cli, lock, pack, plan, records, status
+from infra.commands import cli, status
+from infra.packing import pack
+from infra.planning import plan
+from infra.store import lock, records
 
 FAMILY = "random_features"
 PLAN = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra import records
+from infra.store import records
 
 SWEEP = Path(__file__).parent.parent / "sweeps" / "width_vs_n.py"
 GRID = ["--n", "48,64", "--d", "8", "--m", "8:32:octave", "--seeds", "40", "--budget", "300"]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from planted import SAMPLES, Truth, cover_sweep, factorial, finite_size, power, step_sweep, sweep
 
-from analysis.forms import FLOOR
-from analysis.law import Threshold
-from analysis.outcomes import tally, tally_counts
-from analysis.separation import corrected_exponents
-from analysis.survey import finish, survey
-from analysis.thresholds import Tally, ThresholdLaw, fit_fast, fit_threshold
+from analysis.thresholds.fitting import Tally, ThresholdLaw, fit_fast, fit_threshold
+from analysis.thresholds.forms import FLOOR
+from analysis.thresholds.law import Threshold
+from analysis.thresholds.outcomes import tally, tally_counts
+from analysis.thresholds.separation import corrected_exponents
+from analysis.thresholds.survey import finish, survey
 
 FITS = [fit_fast, fit_threshold]
 M, N = (part.ravel() for part in np.meshgrid(2.0 ** np.arange(2, 12), 2.0 ** np.arange(4, 10)))

@@ -7,7 +7,8 @@ import planted_rows as planted
 import pyarrow as pa
 import pytest
 
-from analysis import report, timeline
+from analysis import report
+from analysis.figures import timeline
 
 BEGAN = datetime(2026, 1, 2, 23, 59, 50, tzinfo=UTC)
 # host, process, n, begin and end in seconds: two workers, one of which has nothing left at 8 s; an hour later a second

@@ -23,9 +23,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import trainables
-from infra import catalogue, pack, plan, records, tracking
-from infra.storage import ResultsError
-from infra.tracking import Synced, TrackingError
+from infra.catalogue import grid_points as catalogue
+from infra.catalogue import tracking
+from infra.catalogue.tracking import Synced, TrackingError
+from infra.packing import pack
+from infra.planning import plan
+from infra.store import records
+from infra.store.storage import ResultsError
 
 FAMILY, SEEDS = "two_layer_relu", 5
 AXES = {"n": [4, 6], "m": [2, 4, 16], "d": [4], "tolerance": [1e-2], "max_steps": [300]}
@@ -238,7 +242,7 @@ def test_a_killed_sync_is_completed_without_duplicates(out: str, call: str) -> N
     import os, signal
     from itertools import count
     from mlflow import MlflowClient
-    from infra import tracking
+    from infra.catalogue import tracking
     whole, calls = MlflowClient.{call}, count(1)
     def killed(*given):
         if next(calls) == 4:

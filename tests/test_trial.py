@@ -5,7 +5,10 @@ import os
 import pytest
 from training import assert_same_bits, by_id, seeds, trained
 
-from infra import pack, plan, provenance, records
+from infra import provenance
+from infra.packing import pack
+from infra.planning import plan
+from infra.store import records
 from infra.trial import PackTrial, now
 from trainables import two_layer_relu
 

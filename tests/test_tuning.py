@@ -14,9 +14,13 @@ import pytest
 from searching import answered
 
 import trainables
-from infra import options, pack, plan, records, tuning
+from infra import options
+from infra.choosing import tuning
 from infra.launch import Sweep, main
+from infra.packing import pack
+from infra.planning import plan
 from infra.recipe import manifest
+from infra.store import records
 
 GRID = {"two_layer_relu": {"n": "8,16", "m": "8,64", "d": "8", "step_size": "0.0625,16"}}
 SWEEP = Sweep(name="width_vs_n", claim="How wide?", critical="m", over="n", axes=GRID)

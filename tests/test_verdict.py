@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 import trainables
-from analysis import theory
-from analysis.law import ThresholdLaw
-from analysis.powerlaws import fit_power_law
-from analysis.theory import Claim, Source
-from analysis.verdict import ANSWERS, Law, Verdict, against_bound, against_exponent, against_probability
+from analysis.claims import theory
+from analysis.claims.theory import Claim, Source
+from analysis.claims.verdict import ANSWERS, Law, Verdict, against_bound, against_exponent, against_probability
+from analysis.powerlaws.fitting import fit_power_law
+from analysis.thresholds.law import ThresholdLaw
 
 CLAIMS = [theory.claim(family, told) for family in trainables.names() for told in trainables.load(family).CLAIMS]
 CLAIMS_OF_DU = [claim for claim in CLAIMS if claim.family == "two_layer_relu"]

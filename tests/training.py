@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from infra import pack
+from infra.packing import pack
 
 Row = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Model families: one module per paper, pure torch, read beside the paper.
 
-A family is a module with these names, written for ONE training; ``infra.pack`` stacks and vectorises them.
+A family is a module with these names, written for ONE training; ``infra.packing.pack`` stacks and vectorises them.
 
     Cell            frozen dataclass: one field per axis (made with ``axis``), the paper's symbols, ending in ``seed``;
                     numbers that the training is free to choose, such as its step size, are marked as knobs
@@ -23,8 +23,9 @@ A family is a module with these names, written for ONE training; ``infra.pack`` 
 
 and, where they make sense: ``steps_packed(stacked, count)``, a faster exact form of so many steps on a stacked state,
 free to work in place; ``goal(state)`` -> 0-d tensor, the loss at which a training is solved, if the hopeless are to be
-told by their loss (see infra/stalls.py); ``check(cell)``, if a cell needs files: ValueError or OSError, in one line, if
-they are not there. They lie in the folder that the environment variable WIDTHLAW_DATA names (a sweep's ``--data-dir``).
+told by their loss (see infra/packing/stalls.py); ``check(cell)``, if a cell needs files: ValueError or OSError, in one
+line, if they are not there. They lie in the folder that the environment variable WIDTHLAW_DATA names (a sweep's
+``--data-dir``).
 
 Two observed names mean something to the analysis: ``sketch``, a vector that keeps inner products of the weights, as
 many numbers a layer as the axis ``sketch_size`` says, is drawn as a map (for a sweep with "sketch" among its curves);
@@ -127,7 +128,7 @@ def claim(
     over: str,
     **more: Any,
 ) -> Mapping[str, Any]:
-    """One statement of a theorem as data; the plan of a sweep carries it to the analysis (``analysis.theory.Claim``).
+    """One statement of a theorem as data; a sweep's plan carries it to the analysis (``analysis.claims.theory.Claim``).
 
     source: paper ("Du et al. 2018"), arXiv number ("" if none), place in it ("Theorem 4.1"). tag: how far it can be
     trusted. direction: what a measurement can say about it:

@@ -1,0 +1,1 @@
+"""Every claim of a family beside what the rows say of it."""

@@ -1,0 +1,1 @@
+"""Laws -> axes. Nothing is fitted here."""

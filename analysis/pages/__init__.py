@@ -1,0 +1,1 @@
+"""Laws and verdicts -> HTML pages, LaTeX tables, and words for the terminal."""

@@ -1,0 +1,1 @@
+"""MLflow as the catalogue of what the rows say."""

@@ -1,0 +1,196 @@
+"""What the rows of a plan say about its grid points: the parameters and numbers of the MLflow catalogue."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+
+from analysis.series import along, share
+from infra.store import records
+from infra.store.schema import HEAD
+
+OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
+NOT_MEASURED = {"success", "pack_seconds", "threads", "worker"}  # numbers that are not a median over seeds
+
+
+@dataclass(frozen=True)
+class Point:
+    """A grid point: its address, readable name, axes (without the seed), outcome counts and its rows."""
+
+    point_id: str
+    name: str
+    axes: dict[str, Any]
+    counts: dict[str, float]
+    rows: pa.Table
+
+
+def points(plan: Mapping[str, Any], rows: pa.Table) -> list[Point]:
+    """The recorded grid points of a plan, from its rows, in the order of the axes that name them."""
+    if not len(rows):
+        return []
+    where: dict[str, list[int]] = {}
+    for i, identity in enumerate(rows["point_id"].to_pylist()):
+        where.setdefault(identity, []).append(i)
+    axes, naming, outcomes = axis_names(rows), naming_axes(plan), rows["outcome"].to_pylist()
+    firsts = rows.select(axes).take([indices[0] for indices in where.values()]).to_pylist()
+    found = []
+    for (identity, indices), values in zip(where.items(), firsts, strict=True):
+        counts = outcome_counts([outcomes[i] for i in indices])
+        found.append(Point(identity, label(values, naming), values, counts, rows.take(indices)))
+    return sorted(found, key=lambda point: tuple(point.axes[name] for name in naming if name in point.axes))
+
+
+def axis_names(rows: pa.Table) -> list[str]:
+    """The axes of rows, without the seed: the schema's columns between the head and the outcome."""
+    names = rows.column_names[len(HEAD) : rows.column_names.index("outcome")]
+    return [name for name in names if name != "seed"]
+
+
+def naming_axes(plan: Mapping[str, Any]) -> list[str]:
+    """The axes that tell a plan's points apart, ``over`` and ``critical`` first; these two when none varies."""
+    first = [name for name in (plan.get("over"), plan.get("critical")) if name]
+    varying = [name for name, values in plan["axes"].items() if len(values) > 1]
+    return [name for name in dict.fromkeys([*first, *varying]) if name in varying] or first
+
+
+def label(axes: Mapping[str, Any], names: Sequence[str]) -> str:
+    """A readable name such as "n=64 m=45 init_scale=0.5"."""
+    return " ".join(f"{name}={short(axes[name])}" for name in names if name in axes)
+
+
+def plan_label(plan: Mapping[str, Any]) -> str:
+    """A readable name of a plan such as "two_layer_relu n=4..16 m=4..64, 20 seeds"."""
+    spans = []
+    for name in naming_axes(plan):
+        values = plan["axes"].get(name, [])
+        if not values or (plan.get("adaptive") and name == plan["critical"]):
+            continue  # the search goes where it must
+        ends = values if isinstance(values[0], str) else sorted({min(values), max(values)})
+        spans.append(f"{name}={('/' if isinstance(values[0], str) else '..').join(map(short, ends))}")
+    how = "adaptive" if plan.get("adaptive") else f"{plan['seeds']} seeds"
+    return f"{' '.join([plan['family'], *spans])}, {how}"
+
+
+def short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def outcome_counts(outcomes: Sequence[str]) -> dict[str, float]:
+    """``trainings`` and the number of each outcome."""
+    counts = Counter(outcomes)
+    return {"trainings": float(len(outcomes))} | {name: float(counts[name]) for name in OUTCOMES}
+
+
+def numbers(point: Point) -> dict[str, float]:
+    """Counts, ``success_rate`` with its interval (failed trainings left out) and the median over seeds of each column.
+
+    A seed without a value is left out of a median, NaN counts as infinite, a median that is not finite is left out.
+    """
+    result = dict(point.counts)
+    trials = result["trainings"] - result["failed"]
+    if trials:
+        rate, low, high = share(int(result["fit"]), int(trials))
+        result |= {"success_rate": rate, "success_rate_low": low, "success_rate_high": high}
+    measured = point.rows.column_names[point.rows.column_names.index("outcome") :]
+    for name in measured:
+        type_ = point.rows.schema.field(name).type
+        if name not in NOT_MEASURED and (pa.types.is_integer(type_) or pa.types.is_floating(type_)):
+            values = [value for value in point.rows[name].to_pylist() if value is not None]
+            middle = median(math.inf if math.isnan(value) else value for value in values) if values else math.inf
+            if math.isfinite(middle):
+                result[name] = float(middle)
+    return result
+
+
+def loss_curve(rows: pa.Table) -> list[tuple[int, float]]:
+    """(step, median loss over seeds), at every step at which some seed was looked at.
+
+    A training counts with its latest value at or before the step, a finished one keeps its last; NaN counts as
+    infinite; steps where the median is not finite are left out. The last value is then the median of ``loss``.
+    """
+    if "curve_loss" not in rows.column_names:
+        return []
+    steps, middle, *_ = along(rows.select(["curve_step", "curve_loss"]).to_pandas(), "loss")
+    return [(int(step), float(value)) for step, value in zip(steps, middle, strict=True) if math.isfinite(value)]
+
+
+def time_span(rows: pa.Table) -> tuple[int, int]:
+    """When the point's last pack began and ended, in ms since 1970; now where the rows do not say."""
+    ended = [
+        (datetime.fromisoformat(finished).timestamp(), seconds or 0.0)
+        for finished, seconds in zip(rows["finished"].to_pylist(), rows["pack_seconds"].to_pylist(), strict=True)
+        if finished
+    ]
+    end, seconds = max(ended, default=(datetime.now(UTC).timestamp(), 0.0))
+    return int(1000 * (end - seconds)), int(1000 * end)
+
+
+def totals(plan: Mapping[str, Any], rows: pa.Table) -> dict[str, float]:
+    """``trainings`` recorded and ``planned``, and the number of each outcome, over all points of a plan."""
+    counts = outcome_counts(rows["outcome"].to_pylist() if len(rows) else [])
+    return counts | {"planned": float(records.asked(plan, len(rows)))}
+
+
+def settings(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What all trainings of a plan share: family, seeds, level and the axes that do not vary. The seeds of an adaptive
+    plan and the values of its critical axis are chosen on the way."""
+    adaptive = plan.get("adaptive", False)
+    fixed = {name: values[0] for name, values in plan["axes"].items() if len(values) == 1}
+    fixed = {name: value for name, value in fixed.items() if not (adaptive and name == plan["critical"])}
+    told = {name: plan[name] for name in ("family", "numerics", "seeds", "level") if name in plan}
+    return told | ({"seeds": "chosen"} if adaptive else {}) | fixed
+
+
+def laws(law: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The fitted laws by title ("" when there is one), from {"exponent", ...}, {title: {"law": {...}}}, or an entry of
+    laws.json, which has them under "groups"."""
+    law = law.get("groups", law)
+    if "exponent" in law:
+        return {"": law}
+    parts = {title: part["law"] for title, part in law.items() if isinstance(part, Mapping) and "law" in part}
+    return {"" if len(parts) == 1 else title: part for title, part in parts.items()}
+
+
+def law_numbers(law: Mapping[str, Any]) -> dict[str, float]:
+    """``exponent`` and its interval of each law, followed by its title (MLflow allows no "="); only finite ones."""
+    found = {}
+    for title, part in laws(law).items():
+        suffix = " ".join(re.sub(r"[^\w\-. /]", " ", f" {title}").split())
+        low, high = part.get("interval") or (None, None)
+        for name, value in {"exponent": part["exponent"], "exponent_low": low, "exponent_high": high}.items():
+            if value is not None and math.isfinite(value):
+                found[f"{name} {suffix}".strip()] = float(value)
+    return found
+
+
+def description(plan: Mapping[str, Any], law: Mapping[str, Any] | None) -> str:
+    """Markdown: the claim, the law where there is one, and the command that says it all again."""
+    lines = [plan["claim"], ""]
+    for title, part in laws(law).items() if law else ():
+        exponent, (low, high) = part["exponent"], part.get("interval") or (None, None)
+        ends = ", ".join("?" if end is None else f"{end:.3f}" for end in (low, high))
+        value = "no exponent" if exponent is None else f"exponent {exponent:.3f}"
+        about = f"Law of {plan.get('critical')}\\*({plan.get('over')}){f', {title}' if title else ''}"
+        lines += [f"{about}: **{value}**, 95% interval [{ends}]. {part.get('status', '')}".rstrip(), ""]
+    verdicts = [f"- {one['claim']}: **{one['label']}** [{one['tag']}]" for one in (law or {}).get("claims", ())]
+    return "\n".join([*lines, *verdicts, *([""] if verdicts else []), "```", plan["command"], "```"])
+
+
+def table_view(plan: Mapping[str, Any]) -> tuple[str, str]:
+    """Key and value of MLflow's shared view of a plan: the table of its grid points with the columns of a sweep."""
+    columns = [f"params.`{name}`" for name in naming_axes(plan)]
+    columns += [f"metrics.`{name}`" for name in ("success_rate", "trainings", "steps", "loss")]
+    view = {
+        "selectedColumns": columns,
+        "searchFilter": f"tags.`widthlaw.plan` = '{plan['plan_id']}' and tags.`widthlaw.point` != ''",
+        "orderByKey": "metrics.`success_rate`",  # any order but the default one shows points without unfolding the plan
+        "orderByAsc": True,
+    }
+    return f"widthlaw-{plan['plan_id']}", json.dumps(view)

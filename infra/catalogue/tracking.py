@@ -1,0 +1,269 @@
+"""MLflow: the catalogue of what the rows say. The rows are the truth; everything here can be made again from them.
+
+One experiment per sweep, one parent run per plan, one child run per grid point. A child is written once: created,
+filled with one batch, finished. One that is unfinished or out of date is written anew and the old one deleted: MLflow
+cannot take a point back out of a metric's history. A sync that is killed is therefore completed by the next.
+One writer at a time: two processes that sync the same store would write the same children twice.
+"""
+
+import contextlib
+import hashlib
+import json
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infra.catalogue import grid_points as catalogue
+from infra.catalogue.mlflow_calls import (
+    CALL_SECONDS,
+    TrackingError,
+    artifact_folder,
+    calls,
+    check,
+    client,
+    default_uri,
+    metric,
+    parameters,
+    redacted,
+    tags,
+    ui_command,
+)
+from infra.store import records, storage
+from infra.store.storage import ResultsError, first_line
+
+__all__ = ["Synced", "TrackingError", "check", "default_uri", "following", "page", "redacted", "sync", "ui_command"]
+
+PLAN, POINT, DIGEST = "widthlaw.plan", "widthlaw.point", "widthlaw.digest."
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # for the list of experiments; see page
+PAGE = 1000
+TAG_LENGTH = 8000  # MLflow's limit on a tag's value
+
+
+@dataclass(frozen=True)
+class Synced:
+    """How many grid points had their run created, written anew, or left alone."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+
+def sync(
+    out: str,
+    tracking_uri: str,
+    *,
+    artifacts: Sequence[str] = (),
+    law: Mapping[str, Any] | None = None,
+    plan_ids: Collection[str] | None = None,
+    over: threading.Event | None = None,
+) -> Synced:
+    """Bring MLflow up to date with the rows of ``out``; what is up to date stays untouched.
+
+    ``artifacts`` are files for the plan's run, by name in the results folder or by absolute local path. ``law`` is what
+    was fitted: {"exponent", "interval", ...}, or {title: {"law": {...}}}. Both go to every plan in ``plan_ids``
+    (default: all). With ``over`` the sweep still runs: rows and laws are left for later, and the sync ends early when
+    ``over`` is set. TrackingError as in ``check``; ResultsError when ``out`` or an artifact cannot be read.
+    """
+    check(tracking_uri)
+    files = {Path(name).name: read_file(out, name) for name in artifacts}
+    counts: Counter[str] = Counter()
+    for plan in records.read_plans(out):
+        if plan_ids is None or plan["plan_id"] in plan_ids:
+            rows = records.plan_rows(out, plan)
+            with calls(tracking_uri, CALL_SECONDS):
+                mlflow = client(tracking_uri)
+                parent, children = find_runs(mlflow, experiment(mlflow, tracking_uri, plan), plan)
+                check_place(tracking_uri, parent)
+                for point in catalogue.points(plan, rows):
+                    if over and over.is_set():
+                        return Synced(**counts)
+                    counts[write_child(mlflow, parent, plan, point, children.get(point.point_id, []))] += 1
+                write_parent(mlflow, parent, plan, rows, law, files, final=over is None)
+    return Synced(**counts)
+
+
+def page(tracking_uri: str, plan: Mapping[str, Any], port: int = 5000) -> str:
+    """Address of the table of a plan's grid points, once ``ui_command`` runs. TrackingError as in ``check``.
+
+    MLflow's pages open in a view for LLM applications unless the address says otherwise, and without these columns.
+    """
+    check(tracking_uri)
+    with calls(tracking_uri, CALL_SECONDS):
+        number = experiment(client(tracking_uri), tracking_uri, plan)
+    base = redacted(tracking_uri).rstrip("/") if tracking_uri.startswith("http") else f"http://127.0.0.1:{port}"
+    query = f"workflowType=machine_learning&viewStateShareKey={catalogue.table_view(plan)[0]}"
+    return f"{base}/#/experiments/{number}/runs?{query}"
+
+
+def read_file(out: str, name: str) -> bytes:
+    """A file of the results folder, or an absolute local path."""
+    filesystem, root = storage.locate("/" if Path(name).is_absolute() else out)
+    try:
+        with filesystem.open_input_file(f"{root.rstrip('/')}/{name.lstrip('/')}") as file:
+            return bytes(file.read())
+    except OSError as error:
+        raise ResultsError(f"cannot read {name}: {first_line(error)}") from None
+
+
+def experiment(mlflow: Any, tracking_uri: str, plan: Mapping[str, Any]) -> str:
+    """Id of the sweep's experiment, made or restored if need be."""
+    found = mlflow.get_experiment_by_name(plan["sweep"])
+    key, view = catalogue.table_view(plan)
+    wanted = MODEL_TRAINING | {NOTE: plan["claim"][:TAG_LENGTH], f"mlflow.sharedViewState.{key}": view}
+    if found is None:
+        folder = artifact_folder(tracking_uri)
+        return str(mlflow.create_experiment(plan["sweep"], folder and folder.as_uri(), tags=wanted))
+    if found.lifecycle_stage == "deleted":
+        mlflow.restore_experiment(found.experiment_id)
+    for name, value in wanted.items():
+        if name not in found.tags:
+            mlflow.set_experiment_tag(found.experiment_id, name, value)
+    return str(found.experiment_id)
+
+
+def check_place(tracking_uri: str, run: Any) -> None:
+    """TrackingError where a store beside the rows, perhaps made by others, has its files put elsewhere."""
+    folder, place = artifact_folder(tracking_uri), str(run.info.artifact_uri)
+    if not folder or not place.startswith("file:"):
+        return
+    if not Path(unquote(urlsplit(place).path)).resolve().is_relative_to(folder.resolve()):
+        raise TrackingError(
+            f"MLflow at {redacted(tracking_uri)} was made in another place and writes to {place}: move {folder.parent}/"
+            "mlflow.db away, it is made anew from the rows"
+        )
+
+
+def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple[Any, dict[str, list[Any]]]:
+    """The plan's own run, created if need be, and its points' runs by point_id."""
+    runs, token, query = [], None, f"tags.`{PLAN}` = '{plan['plan_id']}'"
+    while token != "":
+        found = mlflow.search_runs([experiment_id], query, max_results=PAGE, page_token=token)
+        runs += found
+        token = found.token or ""
+    children: dict[str, list[Any]] = {}
+    for run in runs:
+        children.setdefault(run.data.tags.get(POINT, ""), []).append(run)
+    if parents := children.pop("", []):
+        return min(parents, key=lambda run: (run.info.start_time, run.info.run_id)), children
+    labels = {PLAN: plan["plan_id"], NOTE: catalogue.description(plan, None)[:TAG_LENGTH]}
+    return mlflow.create_run(experiment_id, tags=labels, run_name=catalogue.plan_label(plan)), children
+
+
+def write_child(
+    mlflow: Any, parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
+) -> Literal["created", "updated", "unchanged"]:
+    """Make the run of one grid point say what its rows say. A run counts as written once it is FINISHED."""
+    good = [run for run in found if run.info.status == "FINISHED" and says(run, parent, point)][:1]
+    if not good:
+        noted = found[0].data.tags if found else {}  # what a reader noted on the old run stays
+        labels = {name: value for name, value in noted.items() if name != "mlflow.runName"}
+        labels |= {PARENT: parent.info.run_id, PLAN: plan["plan_id"], POINT: point.point_id}
+        start, end = catalogue.time_span(point.rows)
+        run = mlflow.create_run(parent.info.experiment_id, start, labels, point.name)
+        curve = [metric("loss", value, step) for step, value in catalogue.loss_curve(point.rows)]
+        numbers = catalogue.numbers(point)
+        metrics = [metric(name, value) for name, value in numbers.items() if not (curve and name == "loss")] + curve
+        mlflow.log_batch(run.info.run_id, metrics, parameters(point.axes))
+        mlflow.set_terminated(run.info.run_id, "FINISHED", end)
+    for run in found:
+        if run not in good:
+            mlflow.delete_run(run.info.run_id)
+    return "unchanged" if good else "updated" if found else "created"
+
+
+def says(run: Any, parent: Any, point: catalogue.Point) -> bool:
+    """Whether a run hangs under ``parent`` and has the point's numbers of trainings and outcomes."""
+    counts = {name: run.data.metrics.get(name) for name in point.counts}
+    return run.data.tags.get(PARENT) == parent.info.run_id and counts == point.counts
+
+
+def write_parent(
+    mlflow: Any,
+    run: Any,
+    plan: Mapping[str, Any],
+    rows: pa.Table,
+    law: Mapping[str, Any] | None,
+    files: Mapping[str, bytes],
+    final: bool,
+) -> None:
+    """Totals of the plan; at the end also its rows, law and files, each only where its digest changed."""
+    parts: dict[str, dict[str, bytes]] = {}
+    if final:
+        parts = {"rows": {"rows.parquet": parquet(rows)} if len(rows) else {}, "files": dict(files)}
+        parts["law"] = {"laws.json": json.dumps(law, indent=1, sort_keys=True).encode()} if law else {}
+    digests = {DIGEST + part: digest(named) for part, named in parts.items() if named}
+    changed = {name: value for name, value in digests.items() if run.data.tags.get(name) != value}
+    numbers = catalogue.totals(plan, rows)
+    with tempfile.TemporaryDirectory() as folder:
+        for part, named in parts.items():
+            if DIGEST + part in changed:
+                for name, content in named.items():
+                    Path(folder, name).write_bytes(content)
+                    mlflow.log_artifact(run.info.run_id, str(Path(folder, name)))
+    if law and DIGEST + "law" in changed:
+        numbers |= catalogue.law_numbers(law)
+        changed[NOTE] = catalogue.description(plan, law)[:TAG_LENGTH]
+    metrics = [metric(name, value) for name, value in numbers.items() if run.data.metrics.get(name) != value]
+    params = {} if run.data.params else catalogue.settings(plan)
+    if metrics or params or changed:
+        mlflow.log_batch(run.info.run_id, metrics, parameters(params), tags(changed))
+    if final and run.info.status != "FINISHED":
+        mlflow.set_terminated(run.info.run_id)
+
+
+def parquet(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def digest(named: Mapping[str, bytes]) -> str:
+    return hashlib.sha256(b"".join(name.encode() + b"\0" + content for name, content in named.items())).hexdigest()
+
+
+@contextlib.contextmanager
+def following(
+    out: str,
+    tracking_uri: str,
+    say: Callable[[str], None],
+    *,
+    plan_ids: Collection[str] | None = None,
+    every: float = 15.0,
+) -> Iterator[None]:
+    """While the block trains, one daemon thread syncs every ``every`` seconds, or less often when that is slow.
+
+    No training waits for MLflow. A sync that fails is told once, until one succeeds again. Leaving the block waits for
+    the call under way, bounded by what ``calls`` allows; the last sync, with law and files, is the caller's.
+    """
+    over = threading.Event()
+
+    def follow() -> None:
+        told, pause = False, every
+        while not over.wait(pause):
+            began = time.monotonic()
+            try:
+                sync(out, tracking_uri, plan_ids=plan_ids, over=over)
+                told = False
+            except (TrackingError, ResultsError) as error:
+                if not told and not over.is_set():
+                    say(f"MLflow is not up to date ({error}); training goes on")
+                told = True
+            pause = max(every, 10 * (time.monotonic() - began))
+
+    thread = threading.Thread(target=follow, name="mlflow", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(2 * CALL_SECONDS + 5)

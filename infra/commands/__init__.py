@@ -1,0 +1,1 @@
+"""The command ``widthlaw``: what one does with results that are there."""

@@ -1,0 +1,234 @@
+"""The command ``widthlaw``: what one does with results that are there. Sweeps are run as ``python sweeps/NAME.py``."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from json import dumps
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from analysis import difference
+from analysis import fit as fits
+from analysis import report as reports
+from analysis.fit import DataError
+from infra import environment, options
+from infra.catalogue import tracking
+from infra.catalogue.tracking import TrackingError
+from infra.commands import status as statuses
+from infra.environment import EngineError
+from infra.families import listed
+from infra.planning.plan import PlanError
+from infra.store import records
+from infra.store.storage import ResultsError
+
+app = App(name="widthlaw", help="Laws of training neural networks, from recorded trainings.", version_flags=[])
+
+Results = Annotated[str, Parameter(help="Results folder: a path, or a URI such as s3://bucket/du.")]
+
+Uri = Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI, else RESULTS/mlflow.db.")]
+
+
+@app.command
+def sync(results: Results, *, tracking_uri: Uri = None) -> None:
+    """Bring MLflow up to date with the rows of RESULTS: runs, laws, figures."""
+    uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
+    for plan in records.plans_to_report(results):
+        summary = reports.conclude(results, plan["plan_id"])
+        done = tracking.sync(results, uri, artifacts=summary.files, law=summary.law, plan_ids=[plan["plan_id"]])
+        counts = f"{done.created} runs created, {done.updated} updated, {done.unchanged} unchanged"
+        print(f"{plan['sweep']} {plan['family']}: {counts}")
+
+
+@app.command
+def report(
+    *results: Annotated[str, Parameter(help="Results folders of sweeps.")],
+    page: Annotated[str | None, Parameter(help="Where the page over several folders goes.")] = None,
+) -> None:
+    """Write RESULTS/report.html, laws.json, figures and LaTeX tables from the rows; prints the path of the page.
+
+    With --page FILE.html, one page over all the folders.
+    """
+    if page is None and len(results) != 1:
+        raise DataError("report: give one results folder, or several with --page FILE.html")
+    print(reports.write_report(results[0]) if page is None else reports.write_board(results, page))
+
+
+@app.command
+def families(name: Annotated[str | None, Parameter(help="One of them, with its equations.")] = None, /) -> None:
+    """List the model families: papers, axes, claims."""
+    try:
+        print(listed(name))
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
+@app.command
+def ui(
+    results: Results, *, tracking_uri: Uri = None, port: Annotated[int, Parameter(help="Local port.")] = 5000
+) -> None:
+    """Open MLflow's pages on RESULTS: prints the address of each sweep's table, serves until Ctrl-C."""
+    uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
+    for plan in records.plans_to_report(results):
+        print(f"{plan['sweep']} {plan['family']}: {tracking.page(uri, plan, port)}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        command = ["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"]
+        subprocess.run(command, env=os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}, check=False)
+
+
+@app.command
+def fit(
+    data: Annotated[str, Parameter(help="A .csv, .tsv or Parquet file, or a sweep's results folder.")],
+    *,
+    over: Annotated[str, Parameter(help="Axis of the law; two axes as n,d.")],
+    critical: Annotated[str | None, Parameter(help="Axis whose threshold is sought: m*(n).")] = None,
+    metric: Annotated[str | None, Parameter(help="Column of a power law y = a x^e + c.")] = None,
+    outcome: Annotated[str | None, Parameter(help="Column of 0/1 outcomes; default success.")] = None,
+    successes: Annotated[str | None, Parameter(help="Column of counted successes, with --trials.")] = None,
+    trials: Annotated[str | None, Parameter(help="Column of counted trainings, with --successes.")] = None,
+    seed: Annotated[str | None, Parameter(help="Column of seeds, where they are shared between widths.")] = None,
+    level: Annotated[
+        float | None, Parameter(help="Success probability that defines the threshold; default 0.5.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, Parameter(help="Only rows with name=value; may be given more than once.")
+    ] = None,
+    robust: Annotated[bool, Parameter(help="Huber's loss for a power law, against outliers.", negative="")] = False,
+    json: Annotated[bool, Parameter(help="Print one JSON object.", negative="")] = False,
+) -> None:
+    """Fit a law to anybody's data: a threshold m*(n) (--critical) or a power law (--metric). Trains nothing.
+
+    data_sha256 in the JSON object is over a file's bytes, or over the rows of a results folder. null there: unbounded
+    on that side, or not known; status and notes say which.
+    """
+    columns = fits.columns_of(
+        over, robust=robust, level=level, critical=critical, metric=metric, outcome=outcome,
+        successes=successes, trials=trials, seed=seed,
+    )  # fmt: skip
+    table = fits.select(fits.read(data), where or [])
+    law, found = fits.fit(table, columns, 0.5 if level is None else level)
+    tell(dumps(found, indent=1) if json else fits.in_words(law, columns))
+
+
+@app.command
+def status(
+    results: Results, *, json: Annotated[bool, Parameter(help="Print one JSON array.", negative="")] = False
+) -> None:
+    """How far each sweep of RESULTS is: outcomes, trainings to go, when the last row came, whether it runs now."""
+    found = statuses.statuses(results)
+    if json:
+        tell(dumps([asdict(one) | {"to_go": one.to_go} for one in found], indent=1))
+    else:
+        tell("\n".join(map(str, found)))
+
+
+@app.command
+def diff(
+    first: Annotated[str, Parameter(help="Results folder a.")],
+    second: Annotated[str, Parameter(help="Results folder b.")],
+    /,
+) -> None:
+    """Hold the laws of two sweeps against each other: exponents and thresholds, with the interval of their difference.
+
+    The two are taken for independent: trainings that both have in common make the true interval shorter.
+    """
+    try:
+        found = list(difference.differences(first, second))
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
+        raise DataError("a laws.json there is not one of ours: write it anew with: widthlaw report FOLDER") from None
+    tell("\n\n".join(difference.in_words(*one) for one in found))
+
+
+@app.command
+def replay(
+    results: Results,
+    cell: Annotated[str, Parameter(help="A cell's address (cell_id), or the beginning of it.")],
+    /,
+) -> int:
+    """Train one recorded cell again, alone: is its row reproduced bit for bit, and if not, how far off is it?
+
+    Exit code 1 if the row is not reproduced.
+    """
+    from infra.commands import replay  # imports torch
+
+    found = replay.replay(results, cell)
+    print(found)
+    return int(not found.same)
+
+
+@app.command
+def audit(
+    results: Results,
+    *,
+    sample: Annotated[int, Parameter(help="Cells to train again. [trainings]")] = 50,
+    seed: Annotated[int, Parameter(help="Of the choice of cells.")] = 0,
+) -> int:
+    """Train a random sample of the recorded cells again, each alone, and hold the rows against it.
+
+    Exit code 1 if a row is not reproduced.
+    """
+    from infra.commands import replay  # imports torch
+
+    if sample < 1:
+        raise DataError(f"--sample: {sample} is too small; it must be at least 1")
+    found = []
+    for one in replay.audit(results, sample, seed):
+        found.append(one)
+        print(one, flush=True)
+    same = sum(one.same for one in found)
+    print(f"{same} of {len(found)} rows reproduced bit for bit")
+    return int(same < len(found))
+
+
+@app.command
+def doctor(
+    *,
+    address: Annotated[
+        str | None, Parameter(help="Ray cluster, 'auto' or host:port; RAY_ADDRESS also counts; none: this machine.")
+    ] = None,
+    out: Annotated[str, Parameter(help="Results folder that the nodes are to write to.")] = "",
+    tracking_uri: Uri = None,
+) -> int:
+    """Look at a cluster before a sweep: versions and code on every node, GPUs, storage, clocks, MLflow, open doors.
+
+    One line for what is well or what to mend; exit code 1 if there is something to mend.
+    """
+    address = environment.prepare(address)
+    environment.reachable(address)
+    from infra.commands import doctor  # imports Ray, which reads its environment then
+
+    uri, well = options.tracking_uri(tracking_uri, tracking.default_uri(out) if out and "://" not in out else ""), True
+    for finding in doctor.examine(address, out, uri):
+        print(finding, flush=True)
+        well = well and finding.well
+    return 0 if well else 1
+
+
+@app.command
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Of which shell.")], /) -> None:
+    """Print a shell's completion of this command's words: eval "$(widthlaw completion bash)"."""
+    tell(app.generate_completion(shell=shell))
+
+
+def tell(text: str) -> None:
+    """Print, also to a reader that stops early (``| head -1``): that is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, 1 where ``doctor`` finds something to mend, 2 after one clear line."""
+    try:
+        return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
+    except (CycloptsError, DataError, EngineError, PlanError, ResultsError, TrackingError) as error:
+        print(f"widthlaw: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

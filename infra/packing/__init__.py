@@ -1,0 +1,1 @@
+"""A pack of cells trained together as stacked tensors. Without Ray."""

@@ -1,0 +1,1 @@
+"""Axes -> cells -> packs, and the memory they may take. Nothing here trains."""

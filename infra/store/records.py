@@ -1,0 +1,302 @@
+"""Rows: what finished cells leave behind. The typed schema, the content address, atomic shards, reading.
+
+A results folder holds ``rows/*.parquet`` (one shard per finished pack, named by its content), ``plans/*.json`` (one per
+requested sweep) and ``set-aside/`` (files found in ``rows/`` that are not rows). ``--out`` may be a local path or any
+pyarrow filesystem URI.
+"""
+
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from infra.store.manifest import REPORTED, check_plan
+from infra.store.schema import HEAD, OUTCOME, PROVENANCE, SCHEMA_VERSION, VERSION_KEY
+from infra.store.storage import (
+    UNREADABLE,
+    Foreign,
+    ResultsError,
+    first_line,
+    is_local,
+    list_folder,
+    locate,
+    move,
+    within,
+    write_bytes,
+)
+
+DUPLICATES_KEY = b"widthlaw.duplicates"
+TUNING_SEED = 1_000_000  # seeds from here on are those of trainings that tune a knob: no law uses them
+RANKS = {"failed": 0, "stalled": 1}  # of a cell's rows the one of the highest rank counts; 2 for the others
+NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
+LARGEST_SHARD = 2**30  # bytes of a shard when read; ours have a few MB
+LARGEST_PLAN = 2**26  # bytes
+AT_ONCE = 1024  # rows
+Expected = tuple[str, pa.Schema]  # a family and its schema
+
+
+def write_shard(out: str, rows: Sequence[Mapping[str, Any]], row_schema: pa.Schema) -> str:
+    """Write one pack's rows as ``rows/NAME.parquet``, NAME the content address of its cells, which is returned."""
+    name = hashlib.sha256("".join(sorted(row["cell_id"] for row in rows)).encode()).hexdigest()[:20]
+    table = pa.Table.from_pylist([{key: row.get(key) for key in row_schema.names} for row in rows], row_schema)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    write_bytes(out, f"rows/{name}.parquet", sink.getvalue().to_pybytes())
+    return name
+
+
+def read_rows(
+    out: str,
+    family: str | None = None,
+    columns: list[str] | None = None,
+    expected: Expected | None = None,
+) -> tuple[pa.Table, list[Foreign]]:
+    """All rows of a results folder, one per cell, and what is in ``rows/`` and is not a shard of rows.
+
+    A cell recorded twice counts once (a ``failed`` row yields to any other). ResultsError when a shard was written with
+    another schema version. With no rows: an empty table with no columns.
+    """
+    filesystem, root = locate(out)
+    files, foreign = list_folder(filesystem, f"{root}/rows")
+    tables = []
+    for path in files:
+        try:
+            tables.append(read_shard(out, path, columns, expected))
+        except UNREADABLE as error:
+            if is_there(filesystem, path):  # else another driver has set it aside meanwhile
+                foreign.append(Foreign(path, first_line(error)))
+    if family:
+        tables = [table.filter(pc.equal(table["family"], family)) for table in tables]
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        return pa.table({}), foreign
+    try:
+        return deduplicated(pa.concat_tables(tables, promote_options="permissive")), foreign
+    except pa.ArrowException as error:
+        raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
+
+
+def read_shard(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
+    """The rows of one shard. One of UNREADABLE if it is none, ResultsError if it has another schema version."""
+    with locate(out)[0].open_input_file(path) as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        names = check_shard(out, parquet.schema_arrow)
+        groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
+        values = sum(group.column(j).num_values for group in groups for j in range(group.num_columns))
+        size, parts = max(8 * values, sum(group.total_byte_size for group in groups)), []
+        wanted = columns and [name for name in dict.fromkeys([*NEEDED, *columns]) if name in names]
+        if size <= LARGEST_SHARD:  # as it says; a part is read at a time, for a few bytes may stand for many
+            size = 0
+            for part in parquet.iter_batches(AT_ONCE, columns=wanted or None):
+                parts.append(part)
+                if (size := size + part.nbytes) > LARGEST_SHARD:
+                    break
+    if size > LARGEST_SHARD:
+        raise pa.ArrowInvalid(f"it is too large for a shard of rows, more than {LARGEST_SHARD / 2**30:g} GiB when read")
+    table = pa.Table.from_batches(parts, schema=None if parts else parquet.schema_arrow)
+    if expected and table["family"].unique().to_pylist() == [expected[0]]:
+        check_columns(table.schema, expected[1])
+    return table
+
+
+def is_there(filesystem: pafs.FileSystem, path: str) -> bool:
+    return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
+
+
+def check_columns(found: pa.Schema, expected: pa.Schema) -> None:
+    """ArrowInvalid where a shard lacks one of its family's axes or gives a column another type."""
+    axes = expected.names[: expected.names.index("outcome")]
+    for field in expected:
+        if field.name in axes and field.name not in found.names:
+            raise pa.ArrowInvalid(f"it has no column {field.name}")
+        if field.name in found.names and not found.field(field.name).type.equals(field.type):
+            raise pa.ArrowInvalid(f"its column {field.name} is not {field.type}")
+
+
+def check_shard(out: str, found: pa.Schema) -> list[str]:
+    """The column names of a shard. ArrowInvalid if it is not one, ResultsError if it has another schema version."""
+    version = (found.metadata or {}).get(VERSION_KEY)
+    if version is None:
+        raise pa.ArrowInvalid("it does not carry widthlaw's schema version")
+    if version != SCHEMA_VERSION.encode():
+        raise ResultsError(
+            f"{out} was written with schema {version.decode(errors='replace')}, this is schema {SCHEMA_VERSION}: "
+            "give another --out, or use the version that wrote it"
+        )
+    for name, kind, *_ in [*HEAD, *OUTCOME[:4]]:
+        if name not in found.names:
+            raise pa.ArrowInvalid(f"it has no column {name}")
+        if found.field(name).type != kind:
+            raise pa.ArrowInvalid(f"its column {name} is not {kind}")
+    return list(found.names)
+
+
+def deduplicated(table: pa.Table) -> pa.Table:
+    """One row per cell; among several the first that did not fail, one that went to its end before one that was
+    stopped. The schema's metadata counts those left out."""
+    rank = [RANKS.get(outcome, 2) for outcome in table["outcome"].to_pylist()]
+    best: dict[str, int] = {}
+    for i, identity in enumerate(table["cell_id"].to_pylist()):
+        if identity not in best or rank[i] > rank[best[identity]]:
+            best[identity] = i
+    left_out = len(table) - len(best)
+    if not left_out:
+        return table
+    metadata = {**(table.schema.metadata or {}), DUPLICATES_KEY: str(left_out).encode()}
+    return table.take(pa.array(sorted(best.values()))).replace_schema_metadata(metadata)
+
+
+def duplicates(table: pa.Table) -> int:
+    """How many rows ``read_rows`` left out because their cell was recorded more than once."""
+    return int((table.schema.metadata or {}).get(DUPLICATES_KEY, b"0"))
+
+
+def set_aside(out: str, foreign: Iterable[Foreign], expected: Expected | None = None) -> None:
+    """Move what is not a shard out of ``rows/`` into ``set-aside/``, so that it is asked about once.
+
+    In an object store another driver may have replaced it by a shard meanwhile, which stays.
+    """
+    for path, _ in foreign:
+        name = path.rsplit("/", 1)[1]
+        filesystem, source = within(out, f"rows/{name}")
+        target = within(out, f"set-aside/{name}")[1]
+        try:
+            if is_shard(out, filesystem, source, expected):
+                continue
+            if is_there(filesystem, target):
+                target = within(out, f"set-aside/{uuid.uuid4().hex[:8]}-{name}")[1]
+            move(filesystem, source, target)
+        except UNREADABLE as error:
+            raise ResultsError(f"cannot set aside {path}: {first_line(error)}; move it out of rows/ yourself") from None
+
+
+def is_shard(out: str, filesystem: pafs.FileSystem, path: str, expected: Expected | None) -> bool:
+    """Whether a file of an object store is a shard by now."""
+    try:
+        return not is_local(filesystem) and len(read_shard(out, path, None, expected)) >= 0
+    except UNREADABLE:
+        return False
+
+
+def set_aside_files(out: str) -> list[Foreign]:
+    """What earlier runs moved out of ``rows/``."""
+    filesystem, root = locate(out)
+    return [Foreign(path, "set aside earlier") for path in list_folder(filesystem, f"{root}/set-aside")[0]]
+
+
+def recorded(out: str, expected: Expected | None = None, *, to_the_end: bool = False) -> tuple[set[str], list[Foreign]]:
+    """Content addresses of the cells that need no training (failed ones are tried again, stalled ones where all are to
+    go ``to_the_end``), and what is not a shard.
+
+    Every byte is read, so that a damaged shard is found before its rows are relied on. ``expected``: a family and its
+    schema; a shard of that family must have its axes and no column of another type.
+    """
+    table, foreign = read_rows(out, expected=expected)
+    if not len(table):
+        return set(), foreign
+    again = pa.array(["failed", "stalled"] if to_the_end else ["failed"])
+    return set(table.filter(pc.invert(pc.is_in(table["outcome"], again)))["cell_id"].to_pylist()), foreign
+
+
+def write_plan(out: str, plan: Mapping[str, Any]) -> None:
+    """Record what was asked for as ``plans/<plan_id>.json``: sweep, claim, family, axes, seeds, command."""
+    write_bytes(out, f"plans/{plan['plan_id']}.json", json.dumps(plan, indent=1, sort_keys=True).encode())
+
+
+def read_plans(out: str) -> list[dict[str, Any]]:
+    """All plans of a results folder, oldest first. ResultsError names a plan that is not readable."""
+    filesystem, root = locate(out)
+    plans = []
+    for path in list_folder(filesystem, f"{root}/plans")[0]:
+        try:
+            with filesystem.open_input_file(path) as file:
+                if file.size() > LARGEST_PLAN:
+                    raise ValueError(f"it has more than {LARGEST_PLAN / 2**20:g} MiB")
+                plan = json.loads(file.read())
+            check_plan(plan)
+            plans.append((plan["created"], plan["plan_id"], plan))
+        except (*UNREADABLE, ValueError, TypeError, LookupError, RecursionError) as error:
+            raise ResultsError(f"{path} is not a plan: {first_line(error)}; delete it and run again") from None
+    return [plan for *_, plan in sorted(plans, key=lambda entry: entry[:2])]
+
+
+def plans_to_report(out: str) -> list[dict[str, Any]]:
+    """All plans, at least one, each with all that a report needs. ResultsError otherwise."""
+    if not (plans := read_plans(out)):
+        raise ResultsError(f"{out} holds no sweep; is the path right?")
+    for plan in plans:
+        if lacking := [name for name in REPORTED if name not in plan]:
+            raise ResultsError(f"plan {plan['plan_id']} of {out} says nothing of {lacking[0]}; delete it and run again")
+    return plans
+
+
+def read_plan(out: str, plan_id: str) -> dict[str, Any]:
+    """One plan. ResultsError when the folder has no such plan."""
+    for plan in read_plans(out):
+        if plan["plan_id"] == plan_id:
+            return plan
+    raise ResultsError(f"{out} holds no plan {plan_id}; run the sweep first")
+
+
+def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = None) -> pa.Table:
+    """The recorded rows of one plan: its family and numerics, its axis values, its seeds; sorted by cell_id.
+
+    An adaptive plan chooses the values of its critical axis and the seeds as it goes: all of them are its own. One with
+    a tuned axis has a value of it at each grid point, and so names its ``points``, none before they are known.
+    """
+    needed = columns and [*columns, "point_id", "numerics", "seed", *plan["axes"]]
+    table, foreign = read_rows(out, plan["family"], needed)
+    if damaged := [file for file in foreign if file.path.endswith(".parquet")]:
+        raise ResultsError(
+            f"{damaged[0].path} is damaged ({damaged[0].why}); run the sweep again: it trains what is missing"
+        )
+    if not len(table) or not set(plan["axes"]) <= set(table.column_names):
+        return table.slice(0, 0)
+    try:
+        return table.filter(chosen(plan, table)).sort_by("cell_id")
+    except (pa.ArrowException, TypeError) as error:
+        raise ResultsError(f"the rows in {out} are not those of plan {plan['plan_id']}: {first_line(error)}") from None
+
+
+def chosen(plan: Mapping[str, Any], table: pa.Table) -> pa.ChunkedArray:
+    """Which rows are the plan's."""
+    adaptive = plan.get("adaptive", False)
+    inside = pc.equal(table["numerics"], plan["numerics"])
+    inside = pc.and_(inside, pc.less(table["seed"], TUNING_SEED if adaptive else plan["seeds"]))
+    for name, values in plan["axes"].items():
+        if adaptive and name == plan["critical"]:
+            continue
+        inside = pc.and_(inside, pc.is_in(table[name], pa.array(values, table[name].type)))
+    if plan.get("tuned"):
+        inside = pc.and_(inside, pc.is_in(table["point_id"], pa.array(plan.get("points", []), pa.string())))
+    return inside
+
+
+def asked(plan: Mapping[str, Any], recorded: int) -> int:
+    """How many trainings a plan asks for; an adaptive one, what it has so far."""
+    return recorded if plan.get("adaptive") else math.prod(map(len, plan["axes"].values())) * int(plan["seeds"])
+
+
+def unnamed(kind: pa.DataType) -> pa.DataType:
+    """A type whose list items have the default name: Parquet names them otherwise."""
+    return pa.list_(unnamed(kind.value_type)) if pa.types.is_list(kind) else kind
+
+
+def digest(table: pa.Table) -> str:
+    """SHA-256 of what rows say, in whatever order and whoever computed them: provenance columns do not count."""
+    provenance = {name for name, *_ in PROVENANCE}
+    if len(table):
+        table = table.sort_by("cell_id")
+    content = table.select(sorted(set(table.column_names) - provenance)).replace_schema_metadata().combine_chunks()
+    bare = pa.schema([(field.name, unnamed(field.type)) for field in content.schema])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, bare) as stream:
+        stream.write_table(content.cast(bare))
+    return hashlib.sha256(sink.getvalue()).hexdigest()
