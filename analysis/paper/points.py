@@ -1,0 +1,65 @@
+"""One row per grid point: how many trainings ended how, the share that fits with its interval, medians."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from analysis.paper.tidy import Metadata, encoded, stem
+from analysis.series import share
+from analysis.study import OUTCOMES
+
+MEDIANS = ("measurement", "bound")
+COUNTED = {
+    "fit": "trainings that fit",
+    "unfit": "trainings that did not fit within the budget",
+    "diverged": "trainings that diverged",
+    "stalled": "trainings stopped before their end, being out of reach",
+    "failed": "trainings without a result (error, memory); not in the share",
+}
+SHARE = {
+    "share": "share of the trainings that fit, of those that did not fail",
+    "share_low": "lower end of its 95% Wilson interval",
+    "share_high": "upper end of its 95% Wilson interval",
+}
+
+
+def files(plan: Mapping[str, Any], rows: pa.Table, metadata: Metadata) -> dict[str, bytes]:
+    """The table of a plan's grid points, by name."""
+    about = {key: value for key, value in metadata.items() if not key.startswith(("widthlaw.", "columns"))}
+    return {f"points/{stem(plan)}.parquet": encoded(points(rows), {**about, "title": f"Grid points: {about['title']}"})}
+
+
+def points(rows: pa.Table) -> pa.Table:
+    """A row per grid point, in the order in which the trainings stand; medians are over trainings with a value."""
+    roles = {field.name: (field.metadata or {}).get(b"role", b"").decode() for field in rows.schema}
+    heads = ["point_id", *(name for name, role in roles.items() if role == "axis")]
+    middles = [n for n, role in roles.items() if (role in MEDIANS or n == "steps") and number(rows.schema.field(n))]
+    frame = rows.select(list(dict.fromkeys([*heads, *middles, "outcome", "success"]))).to_pandas()
+    groups = frame.groupby("point_id", sort=False)
+    first, medians = groups[heads[1:]].first().reset_index(), groups[middles].median()
+    fields = [rows.schema.field(name) for name in heads]
+    columns = [pa.array(first[field.name], field.type) for field in fields]
+
+    def add(name: str, kind: pa.DataType, meaning: str, unit: str, role: str, values: Any) -> None:
+        fields.append(pa.field(name, kind, metadata={"meaning": meaning, "unit": unit, "role": role}))
+        columns.append(pa.array(values, kind, from_pandas=True))
+
+    add("trainings", pa.int64(), "trainings recorded", "trainings", "count", groups.size().to_numpy())
+    for name in OUTCOMES:
+        counts = (frame["outcome"] == name).groupby(frame["point_id"], sort=False).sum()
+        add(name, pa.int64(), COUNTED[name], "trainings", "count", counts.to_numpy())
+    counted = zip(groups["success"].sum(), groups["success"].count(), strict=True)
+    shares = [share(int(k), int(n)) if n else (None,) * 3 for k, n in counted]
+    for (name, meaning), values in zip(SHARE.items(), zip(*shares, strict=True), strict=True):
+        add(name, pa.float64(), meaning, "1", "share", values)
+    for name in middles:
+        about = {key.decode(): value.decode() for key, value in rows.schema.field(name).metadata.items()}
+        values = medians[name].to_numpy(dtype=float)
+        add(f"median_{name}", pa.float64(), f"median over the trainings: {about['meaning']}", about["unit"],
+            about["role"], values)  # fmt: skip
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def number(field: pa.Field) -> bool:
+    return bool(pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
