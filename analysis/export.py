@@ -63,14 +63,13 @@ class Exported:
 def export(results: str, paper: str, licence: str = LICENCE, authors: Sequence[str] = ()) -> Exported:
     """Write the data set of all sweeps of a results folder to the folder ``paper``, or in place of an earlier export
     there. ResultsError for a folder with anything else in it, and for results without rows."""
+    if "://" in paper:
+        raise ResultsError(f"--paper {paper}: give a local folder")
     target = Path(paper).absolute().resolve()
-    vacant(target)
-    if not texts.clean(licence):
-        raise ResultsError("--licence: empty; give an SPDX identifier such as CC-BY-4.0, or a text")
-    plans, empty = read(results)
-    about = described(plans, texts.clean(licence), tuple(filter(None, map(texts.clean, authors))))
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished")
     try:
+        vacant(target)
+        about, plans, empty = described(results, licence, authors)
         beside.mkdir(parents=True)
         for plan, rows in plans:
             for name, content in tidy.files(plan, rows, metadata(about, plan, rows)).items():
@@ -126,14 +125,20 @@ def read(results: str) -> tuple[list[tuple[Plan, pa.Table]], list[str]]:
     return found, empty
 
 
-def described(plans: Sequence[tuple[Plan, pa.Table]], licence: str, authors: tuple[str, ...]) -> Publication:
-    """Title and date from the plans and rows."""
+def described(
+    results: str, licence: str, authors: Sequence[str]
+) -> tuple[Publication, list[tuple[Plan, pa.Table]], list[str]]:
+    """What is said of the data set as a whole, and what ``read`` returns."""
+    if not (allowed := texts.clean(licence)):
+        raise ResultsError("--licence: empty; give an SPDX identifier such as CC-BY-4.0, or a text")
+    plans, empty = read(results)
     names = ", ".join(dict.fromkeys(texts.clean(plan["sweep"]) for plan, _ in plans))
     title = f"Trainings of the sweep{'s' * (len(plans) > 1)} {names}"
     title += f": {texts.clean(plans[0][0]['claim'])}" if len(plans) == 1 else ""
     times = [time for _, rows in plans if "finished" in rows.column_names for time in rows["finished"].to_pylist()]
     date = DATE.match(max((time for time in times if time), default=""))
-    return Publication(title, authors, licence, date[0] if date else "")
+    creators = tuple(filter(None, map(texts.clean, authors)))
+    return Publication(title, creators, allowed, date[0] if date else ""), plans, empty
 
 
 def metadata(about: Publication, plan: Plan, rows: pa.Table) -> dict[str, str]:
@@ -160,7 +165,7 @@ def rebuild(folder: Path) -> list[Section]:
 
 def rebuilt(out: str, plan: Plan, rows: pa.Table, about: tidy.Metadata) -> Section:
     """The same for one plan; figures as PDF alone."""
-    found = studied(plan, rows)
+    found = studied(plan, rows.sort_by("cell_id"))  # as a report reads them
     held = board(found)
     made = tables.files(found, held)
     files = points.files(plan, rows, about) | {name: text.encode() for name, text in made.items()}
@@ -175,7 +180,7 @@ def rebuilt(out: str, plan: Plan, rows: pa.Table, about: tidy.Metadata) -> Secti
 
 def write_texts(folder: Path, about: Publication, sections: Sequence[Section]) -> None:
     """README, dictionaries, citation, licence, Makefile."""
-    paths = [*sorted(folder.glob("data/*.parquet")), *sorted(folder.glob("points/*.parquet"))]
+    paths = sorted(folder.glob("*/*.parquet"), key=lambda path: (path.parent, path.stem))  # a sweep before its curves
     contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     schemas = {name: pq.read_schema(pa.BufferReader(content)) for name, content in contents.items()}
     titles = {name: titled(name, schema) for name, schema in schemas.items()}

@@ -27,7 +27,11 @@ SHARE = {
 def files(plan: Mapping[str, Any], rows: pa.Table, metadata: Metadata) -> dict[str, bytes]:
     """The table of a plan's grid points, by name."""
     about = {key: value for key, value in metadata.items() if not key.startswith(("widthlaw.", "columns"))}
-    return {f"points/{stem(plan)}.parquet": encoded(points(rows), {**about, "title": f"Grid points: {about['title']}"})}
+    return {
+        f"points/{stem(plan)}.parquet": encoded(
+            points(rows), {**about, "title": f"Grid points: {metadata.get('title', '')}"}
+        )
+    }
 
 
 def points(rows: pa.Table) -> pa.Table:
@@ -54,10 +58,10 @@ def points(rows: pa.Table) -> pa.Table:
     for (name, meaning), values in zip(SHARE.items(), zip(*shares, strict=True), strict=True):
         add(name, pa.float64(), meaning, "1", "share", values)
     for name in middles:
-        about = {key.decode(): value.decode() for key, value in rows.schema.field(name).metadata.items()}
+        about = {key.decode(): value.decode() for key, value in (rows.schema.field(name).metadata or {}).items()}
         values = medians[name].to_numpy(dtype=float)
-        add(f"median_{name}", pa.float64(), f"median over the trainings: {about['meaning']}", about["unit"],
-            about["role"], values)  # fmt: skip
+        add(f"median_{name}", pa.float64(), f"median over the trainings: {about.get('meaning', '')}", about.get("unit", "1"),
+            about.get("role", ""), values)  # fmt: skip
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 

@@ -86,7 +86,7 @@ def markdown(text: Any) -> str:
 
 def code(text: Any) -> str:
     """Text as code inside a line of Markdown, also inside a table."""
-    text = clean(text).replace("`", "'").replace("|", "¦")
+    text = clean(text).replace("`", "'").replace("|", "\\|")
     return f"`{text}`" if text else ""
 
 
@@ -134,7 +134,7 @@ def readme(about: Publication, sections: Sequence[Section]) -> str:
     )  # fmt: skip
     templates.filters |= {"md": markdown, "code": code, "clean": clean, "measured": measured}
     first = sections[0].found
-    names = [name for name in (first.plan["over"], first.plan["critical"]) if name]
+    names = [name for name in (first.plan["over"], first.plan["critical"]) if name] or ["family"]
     curves = [name for name in tidy.lists(first.rows) if name != "curve_step"]
     told = {"about": about, "sections": sections, "versions": versions(), "axes": axes, "provenance": provenance}
     return templates.get_template("readme.jinja").render(told | {"names": names, "curves": curves})

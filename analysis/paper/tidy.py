@@ -37,8 +37,10 @@ def stem(plan: Mapping[str, Any]) -> str:
 
 
 def published_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan with a command that says nothing of where it ran."""
-    return {**plan, "command": command(plan["command"])}
+    """The plan in valid Unicode, with a command that says nothing of where it ran."""
+    text = json.dumps({**plan, "command": command(plan["command"])}, ensure_ascii=False)
+    found: dict[str, Any] = json.loads(text.encode(errors="replace"))
+    return found
 
 
 def command(text: str) -> str:
@@ -167,6 +169,8 @@ def read(folder: Path) -> list[tuple[dict[str, Any], pa.Table, Metadata]]:
             if path.stem != stem(plan):
                 raise ValueError(f"it is the data of {stem(plan)}")
             records.check_shard(str(folder), table.schema)
+            if lacking := sorted({*plan["axes"], "seed"} - set(table.column_names)):
+                raise ValueError(f"it has no column {lacking[0]}")
             curves = path.with_name(f"{path.stem}-curves.parquet")
             table = joined(table, read_table(curves)) if curves.exists() else table
             found.append((plan.get("created", ""), plan["plan_id"], plan, table, metadata))
