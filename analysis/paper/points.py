@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis.paper.tidy import Metadata, encoded, stem
+from analysis.paper.tidy import Metadata, encoded, stem, told
 from analysis.series import share
 from analysis.study import OUTCOMES
 
@@ -36,9 +36,9 @@ def files(plan: Mapping[str, Any], rows: pa.Table, metadata: Metadata) -> dict[s
 
 def points(rows: pa.Table) -> pa.Table:
     """A row per grid point, in the order in which the trainings stand; medians are over trainings with a value."""
-    roles = {field.name: (field.metadata or {}).get(b"role", b"").decode() for field in rows.schema}
-    heads = ["point_id", *(name for name, role in roles.items() if role == "axis")]
-    middles = [n for n, role in roles.items() if (role in MEDIANS or n == "steps") and number(rows.schema.field(n))]
+    about = {one["name"]: one for one in told(rows.schema)}
+    heads = ["point_id", *(name for name, one in about.items() if one["role"] == "axis")]
+    middles = [name for name, one in about.items() if (one["role"] in MEDIANS or name == "steps") and number(one)]
     frame = rows.select(list(dict.fromkeys([*heads, *middles, "outcome", "success"]))).to_pandas()
     groups = frame.groupby("point_id", sort=False)
     first, medians = groups[heads[1:]].first().reset_index(), groups[middles].median()
@@ -58,12 +58,11 @@ def points(rows: pa.Table) -> pa.Table:
     for (name, meaning), values in zip(SHARE.items(), zip(*shares, strict=True), strict=True):
         add(name, pa.float64(), meaning, "1", "share", values)
     for name in middles:
-        about = {key.decode(): value.decode() for key, value in (rows.schema.field(name).metadata or {}).items()}
+        one, meaning = about[name], f"median over the trainings: {about[name]['meaning']}"
         values = medians[name].to_numpy(dtype=float)
-        add(f"median_{name}", pa.float64(), f"median over the trainings: {about.get('meaning', '')}", about.get("unit", "1"),
-            about.get("role", ""), values)  # fmt: skip
+        add(f"median_{name}", pa.float64(), meaning, one["unit"], one["role"], values)
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
-def number(field: pa.Field) -> bool:
-    return bool(pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
+def number(column: Mapping[str, str]) -> bool:
+    return column["type"] in ("double", "float", "int64", "int32", "int16", "int8")

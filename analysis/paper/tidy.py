@@ -173,6 +173,8 @@ def read(folder: Path) -> list[tuple[dict[str, Any], pa.Table, Metadata]]:
                 raise ValueError(f"it has no column {lacking[0]}")
             curves = path.with_name(f"{path.stem}-curves.parquet")
             table = joined(table, read_table(curves)) if curves.exists() else table
+            if records.digest(table) != metadata.get("rows_sha256"):
+                raise ValueError("its rows are not those that were exported")
             found.append((plan.get("created", ""), plan["plan_id"], plan, table, metadata))
         except (*UNREADABLE, ValueError, TypeError, LookupError, RecursionError) as error:
             raise ResultsError(f"{path}: {first_line(error)}; export it again") from None
