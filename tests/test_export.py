@@ -267,6 +267,9 @@ def test_the_package_is_valid_and_describes_the_files(made):
         assert (one["bytes"], one["hash"]) == (len(content), f"sha256:{hashlib.sha256(content).hexdigest()}")
         assert [column["name"] for column in one["schema"]["fields"]] == pq.read_schema(folder / one["path"]).names
     assert told["contributors"][0]["familyName"] == "Lovelace"
+    dictionary = (folder / "DICTIONARY.md").read_text()
+    assert "| `flips` | `double` | `1` | measurement | the flips |" in dictionary
+    assert "| `curve_loss` | `list<double>` | `1` | curve | curve_loss |" in dictionary
     assert told["licenses"] == [{"name": "CC-BY-4.0", "path": "https://spdx.org/licenses/CC-BY-4.0.html"}]
 
 

@@ -50,7 +50,7 @@ def markdown_of(tables: Mapping[str, pa.Schema]) -> str:
             "|---|---|---|---|---|",
         ]
         for one in json.loads(columns):
-            cells = (code(one["name"]), one["type"], code(one["unit"]), one["role"], markdown(one["meaning"]))
+            cells = (code(one["name"]), code(one["type"]), code(one["unit"]), one["role"], markdown(one["meaning"]))
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)

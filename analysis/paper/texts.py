@@ -11,7 +11,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-from analysis import chosen
 from analysis.pages.page import Section, provenance
 from analysis.pages.tables import measured
 from analysis.paper import tidy
@@ -156,8 +155,8 @@ def axes(section: Section) -> list[tuple[str, str, str]]:
     """Name, values and meaning of the axes: those that vary first."""
     plan, found = section.found.plan, []
     for name, values in section.axes:
-        asked = plan["axes"][name]
-        shown = chosen.values({**plan, "axes": {name: asked[:SHOWN]}}, name, section.found.rows)
-        more = f", ... {asked[-1]} ({len(asked)} values)" if shown != values else ""
-        found.append((name, shown + more, plan["meanings"].get(name, "")))
+        asked = list(map(str, plan["axes"][name]))
+        if len(asked) > SHOWN + 1 and values == ", ".join(asked):  # else it was chosen on the way, and says so
+            values = f"{', '.join(asked[:SHOWN])}, ... {asked[-1]} ({len(asked)} values)"
+        found.append((name, values, plan["meanings"].get(name, "")))
     return sorted(found, key=lambda line: len(plan["axes"][line[0]]) == 1)
