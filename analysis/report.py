@@ -6,7 +6,7 @@ page alone: ``report.html``, ``laws.json``, ``figures/`` and ``tables/``, a few 
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,10 +20,11 @@ from analysis.figures import fitted, lines, maps
 from analysis.figures.phase import phase_diagram
 from analysis.figures.style import encoded
 from analysis.figures.timeline import timeline, timeline_figure, told
-from analysis.pages import front, page, tables
+from analysis.pages import cells, front, page, tables
+from analysis.pages.cells import Cells, Mark
 from analysis.pages.page import Picture, Section
 from analysis.pages.words import in_words
-from analysis.series import shown
+from analysis.series import panels, shown
 from analysis.study import Study, study
 from infra.store import records, storage
 
@@ -113,12 +114,13 @@ def section(out: str, recipe: str, _sha256: str) -> Section:
     """One plan, as JSON text: fitted, held against its claims, drawn. Within a process once for the same rows."""
     found = study(out, json.loads(recipe))
     held = board(found)
-    pictures = draw(out, found, held)
+    every = cells.cells(found, out)
+    pictures = draw(out, found, held, every)
     texts = {name: text for name, text in tables.of(found, held).items() if text}
     files = {f"tables/{found.stem}-{name}.tex": text for name, text in texts.items()}
     for name, text in files.items():
         storage.write_bytes(out, name, text.encode())
-    return Section(found, held, pictures, tuple(files))
+    return Section(found, held, pictures, tuple(files), every)
 
 
 def phase(found: Study) -> Figure:
@@ -127,25 +129,27 @@ def phase(found: Study) -> Figure:
     return phase_diagram(panels, found.names, found.stamp)
 
 
-def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
+def draw(out: str, found: Study, held: Board, every: Cells) -> dict[str, Picture]:
     """Draw and write every figure that the rows bear: PDF and PNG in ``figures/``, SVG for the page."""
     plan = found.plan
     over, critical = plan["over"], plan["critical"]
     drawn: dict[str, tuple[Figure, str]] = {}
+    marks: dict[str, Iterable[Mark]] = {}  # the points of a figure that lead to their trainings
     if any(len(group.panel.tally.over) for group in found.groups):
-        drawn["phase"] = (
-            phase(found),
-            f"Share of trainings that fit over {over} and {critical}, with {critical}*, its law.",
-        )
+        text = f"Share of trainings that fit over {over} and {critical}, with {critical}*, its law."
+        drawn["phase"] = figure, _ = phase(found), text
+        marks["phase"] = cells.on_phase(found, every, figure)
         text = f"{critical}* with 95% intervals, the law with its band; below, local exponents with 95% intervals."
         drawn["thresholds"] = fitted.thresholds_figure(found), text
     if figure := maps.map_figure(found):
         text = "Weights along the training: multidimensional scaling of 1 - cosine; colours are seeds."
         drawn["map"] = figure, text
     for metric in shown(plan, found.frame):
-        if figure := lines.metric_figure(found, metric):
+        if along := panels(plan, found.frame, metric):
+            figure = lines.metric_figure(found, metric, along)
             text = f"{upper(lines.measure_label(found, metric))} along {over}."
             drawn[f"metric-{metric}"] = figure, text
+            marks[f"metric-{metric}"] = cells.on_metric(every, figure, along)
     for name in (name for name in plan.get("curves", ()) if name != "sketch"):
         if figure := lines.training_figure(found, name):
             drawn[f"curve-{name}"] = figure, f"{upper(lines.measure_label(found, name))} along the training."
@@ -166,15 +170,15 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
             drawn[one.slug] = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp), text
     if packs := timeline(found.rows, over):
         drawn["timeline"] = timeline_figure(packs, over, found.stamp), told(packs, over)
-    return {key: keep(out, found, key, *one) for key, one in drawn.items()}
+    return {key: keep(out, found, key, *one, marks.get(key, ())) for key, one in drawn.items()}
 
 
-def keep(out: str, found: Study, key: str, figure: Figure, caption: str) -> Picture:
+def keep(out: str, found: Study, key: str, figure: Figure, caption: str, marks: Iterable[Mark]) -> Picture:
     """Write one figure as PDF and PNG; the picture for the page."""
     name = found.stem if key == "phase" else f"{found.stem}-{key}"
     for kind in ("pdf", "png"):
         storage.write_bytes(out, f"figures/{name}.{kind}", encoded(figure, kind))
-    return Picture(encoded(figure, "svg"), name, caption, figure.get_figwidth())
+    return Picture(encoded(figure, "svg"), name, caption, figure.get_figwidth(), tuple(cells.placed(figure, marks)))
 
 
 def upper(text: str) -> str:
