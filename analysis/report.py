@@ -137,8 +137,8 @@ def draw(out: str, found: Study, held: Board, every: Cells) -> dict[str, Picture
     marks: dict[str, Iterable[Mark]] = {}  # the points of a figure that lead to their trainings
     if any(len(group.panel.tally.over) for group in found.groups):
         text = f"Share of trainings that fit over {over} and {critical}, with {critical}*, its law."
-        drawn["phase"] = figure, _ = phase(found), text
-        marks["phase"] = cells.on_phase(found, every, figure)
+        drawn["phase"] = phase(found), text
+        marks["phase"] = cells.on_phase(found, every, drawn["phase"][0])
         text = f"{critical}* with 95% intervals, the law with its band; below, local exponents with 95% intervals."
         drawn["thresholds"] = fitted.thresholds_figure(found), text
     if figure := maps.map_figure(found):
@@ -146,10 +146,9 @@ def draw(out: str, found: Study, held: Board, every: Cells) -> dict[str, Picture
         drawn["map"] = figure, text
     for metric in shown(plan, found.frame):
         if along := panels(plan, found.frame, metric):
-            figure = lines.metric_figure(found, metric, along)
-            text = f"{upper(lines.measure_label(found, metric))} along {over}."
-            drawn[f"metric-{metric}"] = figure, text
-            marks[f"metric-{metric}"] = cells.on_metric(every, figure, along)
+            key, text = f"metric-{metric}", f"{upper(lines.measure_label(found, metric))} along {over}."
+            drawn[key] = lines.metric_figure(found, metric, along), text
+            marks[key] = cells.on_metric(every, drawn[key][0], along)
     for name in (name for name in plan.get("curves", ()) if name != "sketch"):
         if figure := lines.training_figure(found, name):
             drawn[f"curve-{name}"] = figure, f"{upper(lines.measure_label(found, name))} along the training."
@@ -161,10 +160,9 @@ def draw(out: str, found: Study, held: Board, every: Cells) -> dict[str, Picture
             text = (
                 f"{one.claim.metric} over {one.claim.over} at {one.where or 'all settings'}; below, measured over law."
             )
-            drawn[one.slug] = (
-                fitted.power_law_figure(one, (x, lines.measure_label(found, str(one.claim.metric))), found.stamp),
-                text,
-            )
+            labels = x, lines.measure_label(found, str(one.claim.metric))
+            drawn[one.slug] = fitted.power_law_figure(one, labels, found.stamp), text
+            marks[one.slug] = cells.on_law(every, drawn[one.slug][0], one)
         if one.cells is not None and one.cells.x.size:
             text = f"{one.claim.metric} over its bound, training by training: above 1 the inequality fails."
             drawn[one.slug] = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp), text

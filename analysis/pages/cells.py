@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
-from markupsafe import Markup
 
+from analysis.board.held import Held
+from analysis.figures.fitted import main_part, medians
 from analysis.series import Panel, settings, share
 from analysis.study import OUTCOMES, Study
 
@@ -78,7 +80,7 @@ class Cells:
 
 
 class Mark(NamedTuple):
-    """A point of a figure before its layout is known: where, in the units of ``transform``; number of the grid point."""
+    """A point of a figure before its layout is known: where, in units of ``transform``; number of the grid point."""
 
     transform: Transform
     x: float
@@ -121,29 +123,35 @@ def cells(found: Study, out: str) -> Cells:
 
 def some(number: Numbers, outcome: Numbers, seed: npt.NDArray[Any], each: int) -> Numbers:
     """Of every listed grid point at most ``each`` rows, by point: failed ones first, then those of the rarest outcome
-    there, the smallest seeds first."""
-    kinds = len(OUTCOMES) + 1
-    met = np.bincount(number * kinds + outcome, minlength=kinds * (int(number.max()) + 1))
-    rarity = np.where(outcome == OUTCOMES.index("failed"), 0, met[number * kinds + outcome])
-    order = np.lexsort((seed, outcome, rarity, number))
+    there, the smallest seeds first; of one outcome more than half of them only where the others leave room."""
+    kind = number * (len(OUTCOMES) + 1) + outcome
+    rarity = np.where(outcome == OUTCOMES.index("failed"), 0, np.bincount(kind)[kind])
+    order = np.lexsort((seed, kind))
+    beyond = np.zeros(len(kind), dtype=bool)
+    beyond[order] = place(kind[order]) >= -(-each // 2)
+    order = np.lexsort((seed, outcome, rarity, beyond, number))
     of = number[order]
-    place = np.arange(len(of)) - np.searchsorted(of, of)
-    return np.asarray(order[(place < each) & (of < POINTS)], dtype=np.int64)
+    return np.asarray(order[(place(of) < each) & (of < POINTS)], dtype=np.int64)
+
+
+def place(sorted_: Numbers) -> Numbers:
+    """How many equal numbers come before each of sorted ones."""
+    return np.asarray(np.arange(len(sorted_)) - np.searchsorted(sorted_, sorted_))
 
 
 def cells_of(found: Study, number: Numbers, outcome: Numbers, chosen: Numbers, curves: int) -> list[Cell]:
-    """The trainings in the rows ``chosen``, which are sorted by point; of each point the first ``curves`` have theirs."""
+    """The trainings in the rows ``chosen``, sorted by point; of each point the first ``curves`` have theirs."""
     frame, kinds, schema = found.frame, (*OUTCOMES, OTHER), found.rows.schema
     seed, steps, loss, address = (
         frame[name].iloc[chosen].tolist() if name in frame else [None] * len(chosen)
         for name in ("seed", "steps", "loss", "cell_id")
     )
     recorded = all(name in frame and numbers(schema.field(name).type) for name in CURVE)
-    drawn = np.arange(len(chosen)) - np.searchsorted(number[chosen], number[chosen]) < curves
+    drawn = place(number[chosen]) < curves
     return [
         Cell(
             written(seed[i]), kinds[outcome[row]], count(steps[i]), size(loss[i]),
-            address[i] if ADDRESS.fullmatch(str(address[i])) else "",
+            str(address[i]) if ADDRESS.fullmatch(str(address[i])) else "",
             thinned(*(frame[name].iat[row] for name in CURVE)) if recorded and drawn[i] else ([], []),
         )
         for i, row in enumerate(chosen.tolist())
@@ -152,11 +160,12 @@ def cells_of(found: Study, number: Numbers, outcome: Numbers, chosen: Numbers, c
 
 def numbers(kind: pa.DataType) -> bool:
     """Whether a column holds lists of numbers, as curves do."""
-    return pa.types.is_list(kind) and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+    of = kind.value_type if pa.types.is_list(kind) else None
+    return of is not None and bool(pa.types.is_floating(of) or pa.types.is_integer(of))
 
 
 def thinned(step: Any, loss: Any) -> tuple[list[int], list[int]]:
-    """At most LOOKS moments of a curve, first and last included: steps, and 100 log10 of what is positive and finite."""
+    """At most LOOKS moments of a curve, its first and last among them: steps, 100 log10 of positive values."""
     if step is None or loss is None or len(step) != len(loss):
         return [], []
     k, y = np.asarray(step, dtype=float), np.asarray(loss, dtype=float)
@@ -187,7 +196,9 @@ def on_phase(found: Study, every: Cells, figure: Figure) -> Iterator[Mark]:
     names = [name for name in every.names if name != tuned]
     known = {tuple(dict(zip(every.names, key, strict=True))[name] for name in names): i
              for i, key in reversed(list(enumerate(every.keys)))}  # fmt: skip
-    shown = [one for one in zip(settings(found.plan, critical), found.groups, strict=True) if len(one[1].panel.tally.over)]
+    shown = [
+        one for one in zip(settings(found.plan, critical), found.groups, strict=True) if len(one[1].panel.tally.over)
+    ]
     for axes, (setting, group) in zip(figure.axes, shown, strict=False):
         for n, m in zip(group.panel.tally.over.tolist(), group.panel.tally.critical.tolist(), strict=True):
             at = setting | {over: n, critical: m}
@@ -202,6 +213,13 @@ def on_metric(every: Cells, figure: Figure, panels: Sequence[Panel]) -> Iterator
             line: Any = drawn[0]
             for x, y, row in zip(line.get_xdata(), line.get_ydata(), one.row, strict=True):
                 yield Mark(line.get_transform(), x, y, int(every.number[int(row)]))
+
+
+def on_law(every: Cells, figure: Figure, held: Held) -> Iterator[Mark]:
+    """The medians of a power law's figure, each of one grid point."""
+    main = main_part(held)
+    for x, y in zip(*medians(main), strict=True):
+        yield Mark(figure.axes[0].transData, float(x), float(y), int(every.number[int(main.row[main.x == x][0])]))
 
 
 def placed(figure: Figure, marks: Iterable[Mark]) -> list[Spot]:

@@ -37,7 +37,7 @@ function curves(told, cells) {
   const lines = cells.map((cell) => cell[5][0].map((step, i) => [100 * Math.log10(step + 1), cell[5][1][i]]));
   const every = lines.flat();
   if (!every.length) return make("p", { class: "quiet" }, "No loss curve is recorded here.");
-  const [left, top, width, height] = [38, 8, 250, 150];
+  const [left, top, width, height] = [38, 18, 250, 150];
   const right = Math.max(...every.map((one) => one[0]), 1);
   const [low, high] = [Math.min(...every.map((one) => one[1])) - 10, Math.max(...every.map((one) => one[1])) + 10];
   const x = (value) => (left + (width * value) / right).toFixed(1);
@@ -54,7 +54,7 @@ function curves(told, cells) {
   }
   picture.append(draw("path", { d: `M${left} ${top}v${height}h${width}`, class: "axes" }),
     draw("text", { x: left + width, y: top + height + 28, "text-anchor": "end" }, "step + 1"),
-    draw("text", { x: left + 4, y: top + 6 }, "loss"));
+    draw("text", { x: 4, y: 11 }, "loss"));
   lines.forEach((line, i) => {
     if (!line.length) return;
     const at = line.map(([a, b]) => `${x(a)} ${y(b)}`).join("L");
@@ -110,8 +110,8 @@ function fill(panel, told, point, close) {
   const leave = make("button", { type: "button", class: "close", "aria-label": "close" }, "×");
   leave.addEventListener("click", close);
   panel.replaceChildren(
-    make("div", { class: "head" }, leave, make("strong", {}, title(told, point)), " ", make("span", {}, counts(told, point)),
-      told.fixed ? make("span", { class: "quiet" }, ` at ${told.fixed}`) : null, replay),
+    make("div", { class: "head" }, leave, make("strong", {}, title(told, point)),
+      told.fixed ? make("span", { class: "quiet" }, `  at ${told.fixed}`) : null, make("div", {}, counts(told, point)), replay),
     make("div", { class: "body" }, make("div", {}, curves(told, cells)), make("div", {}, table(told, cells, choose),
       named ? make("p", { class: "quiet" }, `${cells.length} of them, the failed and the rarest outcome first.`) : null)));
   panel.hidden = false;
@@ -133,17 +133,20 @@ function nearest(spots, box, x, y, way) {
   return found;
 }
 
-function lead(figure, told, spots) {
+function lead(figure, told, spots, first) {
   const picture = figure.querySelector(".picture");
   const mark = make("button", { type: "button", class: "mark", "aria-expanded": "false" });
-  const panel = make("div", { class: "panel", role: "region", "aria-live": "polite", "aria-label": "trainings of a point" });
+  const said = make("span", { class: "said", role: "status" }); // for screen readers, as the point moves
+  const panel = make("div", { class: "panel", role: "region", "aria-label": "trainings of a point" });
   let [at, kept] = [0, false];
   panel.hidden = true;
   picture.classList.add("leads");
   picture.append(mark);
-  figure.append(panel);
-  figure.querySelector("figcaption").append(make("span", { class: "hint" },
-    " Hover a point, or Tab to it and use the arrow keys: its trainings. A click or Enter keeps it, Escape lets go."));
+  figure.append(said, panel);
+  if (first) {
+    figure.querySelector("figcaption").append(make("span", { class: "hint" },
+      " Hover a point, or Tab to it and use the arrow keys: its trainings. A click or Enter keeps it, Escape lets go."));
+  }
 
   function move(i) {
     at = i;
@@ -160,6 +163,7 @@ function lead(figure, told, spots) {
     picture.classList.toggle("kept", kept);
     picture.classList.toggle("open", open);
     mark.setAttribute("aria-expanded", String(open));
+    said.textContent = open ? mark.getAttribute("aria-label") : "";
     if (open) fill(panel, told, told.points[spots[at][2]], close);
   }
   const under = (event) => {
@@ -195,8 +199,6 @@ function lead(figure, told, spots) {
 
 for (const data of document.querySelectorAll("script.trainings")) {
   const told = JSON.parse(data.textContent);
-  for (const figure of data.closest("section").querySelectorAll("figure")) {
-    const spots = told.figures[figure.dataset.key];
-    if (spots) lead(figure, told, spots);
-  }
+  const figures = [...data.closest("section").querySelectorAll("figure")].filter((one) => told.figures[one.dataset.key]);
+  figures.forEach((figure, i) => lead(figure, told, told.figures[figure.dataset.key], i === 0));
 }

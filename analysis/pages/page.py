@@ -108,8 +108,10 @@ def render(title: str, sections: Sequence[Section], folder: Mapping[str, Any]) -
     """The page. folder: what concerns all plans: trainings, foreign files, set-aside files, duplicates."""
     script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # the one script that may run
-    return environment().get_template("page.html").render(
-        title=title, sections=sections, folder=folder, script=Markup(script), digest=digest
+    return (
+        environment()
+        .get_template("page.html")
+        .render(title=title, sections=sections, folder=folder, script=Markup(script), digest=digest)
     )
 
 
