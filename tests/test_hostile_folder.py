@@ -188,11 +188,55 @@ def test_texts_of_plans_and_rows_are_text_on_the_pages(world):
     Path(world, "du", "rows", f"{SCRIPT.replace('/', '')}.txt").write_text("")
     pages = [Path(report.write_report(str(world / "du"))).read_text()]
     pages.append(Path(report.write_board([str(world / "du")], str(world / "du" / "all.html"))).read_text())
+    ours = re.compile(r'<script( type="application/json" class="trainings")?>[^<]*(?:(?!</script)<[^<]*)*</script>')
+    assert [bool(one[1]) for one in ours.finditer(pages[0])] == [True, False], "the data and our own script"
+    pages[0] = ours.sub("", pages[0])
     for page in pages:
         assert page.count("&lt;script&gt;") > 5
         assert not re.search(r"<script|<img src=x|onerror=(?!alert\(2\)&gt;)", page)
     for table in Path(world, "du", "tables").iterdir():
         assert r"\input" not in table.read_text()
+
+
+STEERING = "\x1b]0;evil\x07\x1b[2J\n\x9b31m\u202e"  # titles, clears, colours, turns round
+
+
+@pytest.mark.parametrize(
+    "column", ["cell_id", "outcome", "family", "numerics", "commit", "packages", "device", "d", "+"]
+)
+@pytest.mark.parametrize("command", [["status"], ["replay", "abcd"], ["audit"]])
+def test_no_row_steers_the_terminal_or_ends_a_command_in_an_error_of_ours(world, capsys, command, column):
+    """Rows of a family that can be trained, one column of which holds what it never does."""
+    axes = AXES | {"m": [4]}
+    planted.plan(world / "du", axes, sweep="width_vs_n", claim=STEERING)
+    rows = [row | {"numerics": "5", "cell_id": f"abcd{i}"} for i, row in enumerate(planted.rows(axes)[:1])]
+    planted.write(world / "du", [row | ({} if column in ("d", "+") else {column: f"abcd{STEERING}"}) for row in rows])
+    if column in ("d", "+"):  # an axis of another type, a column of no family
+        path = next(Path(world, "du", "rows").iterdir())
+        table = pq.read_table(path)
+        table = table.drop_columns("d").add_column(4, "d", pa.array([STEERING])) if column == "d" else table
+        pq.write_table(table.append_column(STEERING, pa.array([STEERING])) if column == "+" else table, path)
+    name, *more = command
+    code = cli.main([name, str(world / "du"), *more])
+    said = capsys.readouterr()
+    assert code in (0, 1, 2) and (code != 2 or len(said.err.splitlines()) == 1)
+    assert not [c for c in said.out + said.err if c != "\n" and not c.isprintable()]
+    assert len(said.out.splitlines()) <= 2
+
+
+def test_a_text_that_is_none_makes_a_file_no_shard(world, capsys):
+    planted.plan(world / "du", AXES)
+    planted.write(world / "du", planted.rows(AXES))
+    (path,) = Path(world, "du", "rows").iterdir()
+    table = pq.read_table(path)
+    wrong = pa.array([b"\xff\xfe"] * len(table), pa.binary())
+    wrong = pa.Array.from_buffers(pa.string(), len(table), wrong.buffers())
+    pq.write_table(table.set_column(0, table.schema.field("cell_id"), wrong), path)
+    (_, why) = records.read_rows(str(world / "du"))[1][0]
+    assert "UTF8" in why
+    for command in (["status"], ["report"], ["audit"]):
+        code, lines = answered(capsys, command[0], str(world / "du"))
+        assert code == 2 and len(lines) == 1, lines
 
 
 def bomb(kind):

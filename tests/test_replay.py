@@ -76,6 +76,13 @@ def test_what_cannot_be_replayed_is_one_line(tmp_path, rows, capsys):
         assert cli.main(["replay", out, cell]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("widthlaw: ") and named in line
+    wide = {**rows[0], "m": 2**40}
+    for row, named in ((wide, "cannot be trained as its row says (RuntimeError"),
+                       ({**rows[0], "d": None}, "its row says nothing of d")):  # fmt: skip
+        out = recorded(tmp_path / named[-3:], [row])
+        assert cli.main(["replay", out, row["cell_id"]]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("widthlaw: ") and named in line
     assert cli.main(["audit", str(tmp_path / "nothing")]) == 2
     assert "holds no training" in capsys.readouterr().err
     with pytest.raises(ResultsError):

@@ -102,7 +102,7 @@ def cells(found: Study, out: str) -> Cells:
     number = groups.ngroup().to_numpy().astype(np.int64)
     first = np.unique(number, return_index=True)[1]
     keys = list(frame[names].iloc[first].itertuples(index=False, name=None))
-    outcome = pd.Categorical(frame["outcome"], categories=[*OUTCOMES, OTHER]).codes.astype(np.int64)
+    outcome = pd.Index(OUTCOMES).get_indexer_for(frame["outcome"]).astype(np.int64)
     outcome[outcome < 0] = len(OUTCOMES)
     chosen = some(number, outcome, frame["seed"].to_numpy(), min(EACH, max(1, CELLS // len(keys))))
     named = cells_of(found, number, outcome, chosen, max(1, CURVES // len(keys)))

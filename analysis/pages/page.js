@@ -3,7 +3,7 @@
 // All that is shown comes from the rows of a folder that others may have made: it becomes text, never markup.
 
 const INK = { fit: "#0072b2", unfit: "#d55e00", diverged: "#000000", stalled: "#cc79a7", failed: "#777777", other: "#777777" };
-const REACH = 48; // pixels from a point at which the pointer still means it
+const REACH = 64; // pixels from a point at which the pointer still means it
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function filled(element, attributes, children) {
@@ -23,14 +23,16 @@ function counts(told, point) {
   return `${all.toLocaleString("en")} training${all === 1 ? "" : "s"}: ${parts.join(", ")}${fits}`;
 }
 
-// At most four round marks between two ends, both in hundredths of a decade.
-function decades(low, high) {
+// Marks between two ends, both in hundredths of a decade: [where, label]. Of few decades also 2 and 5.
+function ticks(low, high) {
   const step = Math.max(1, Math.ceil((high - low) / 400));
   const marks = [];
-  for (let k = Math.ceil(low / 100); 100 * k <= high; k += step) marks.push(k);
-  return marks;
+  for (let k = Math.floor(low / 100); 100 * k <= high; k += step) {
+    if (high - low > 200) marks.push([100 * k, ["10", draw("tspan", { dy: -4, "font-size": 8 }, String(k))]]);
+    else for (const f of [1, 2, 5]) marks.push([100 * (k + Math.log10(f)), [String(+(f * 10 ** k).toPrecision(1))]]);
+  }
+  return marks.filter(([at]) => low <= at && at <= high);
 }
-const power = (k) => [document.createTextNode("10"), draw("tspan", { dy: -4, "font-size": 8 }, String(k))];
 
 // Loss over step + 1, both logarithmic, one line a training.
 function curves(told, cells) {
@@ -44,13 +46,13 @@ function curves(told, cells) {
   const y = (value) => (top + (height * (high - value)) / (high - low)).toFixed(1);
   const picture = draw("svg", { viewBox: `0 0 ${left + width + 12} ${top + height + 34}`, role: "img",
     "aria-label": "loss along the training" });
-  for (const k of decades(low, high)) {
-    picture.append(draw("path", { d: `M${left} ${y(100 * k)}h${width}`, class: "grid" }),
-      draw("text", { x: left - 5, y: +y(100 * k) + 4, "text-anchor": "end" }, ...power(k)));
+  for (const [at, label] of ticks(low, high)) {
+    picture.append(draw("path", { d: `M${left} ${y(at)}h${width}`, class: "grid" }),
+      draw("text", { x: left - 5, y: +y(at) + 4, "text-anchor": "end" }, ...label));
   }
-  for (const k of decades(0, right)) {
-    picture.append(draw("path", { d: `M${x(100 * k)} ${top}v${height}`, class: "grid" }),
-      draw("text", { x: x(100 * k), y: top + height + 14, "text-anchor": "middle" }, ...power(k)));
+  for (const [at, label] of ticks(0, right)) {
+    picture.append(draw("path", { d: `M${x(at)} ${top}v${height}`, class: "grid" }),
+      draw("text", { x: x(at), y: top + height + 14, "text-anchor": "middle" }, ...label));
   }
   picture.append(draw("path", { d: `M${left} ${top}v${height}h${width}`, class: "axes" }),
     draw("text", { x: left + width, y: top + height + 28, "text-anchor": "end" }, "step + 1"),
