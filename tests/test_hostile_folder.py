@@ -201,27 +201,21 @@ def test_texts_of_plans_and_rows_are_text_on_the_pages(world):
 STEERING = "\x1b]0;evil\x07\x1b[2J\n\x9b31m\u202e"  # titles, clears, colours, turns round
 
 
-@pytest.mark.parametrize(
-    "column", ["cell_id", "outcome", "family", "numerics", "commit", "packages", "device", "d", "+"]
-)
-@pytest.mark.parametrize("command", [["status"], ["replay", "abcd"], ["audit"]])
-def test_no_row_steers_the_terminal_or_ends_a_command_in_an_error_of_ours(world, capsys, command, column):
-    """Rows of a family that can be trained, one column of which holds what it never does."""
-    axes = AXES | {"m": [4]}
-    planted.plan(world / "du", axes, sweep="width_vs_n", claim=STEERING)
-    rows = [row | {"numerics": "5", "cell_id": f"abcd{i}"} for i, row in enumerate(planted.rows(axes)[:1])]
-    planted.write(world / "du", [row | ({} if column in ("d", "+") else {column: f"abcd{STEERING}"}) for row in rows])
-    if column in ("d", "+"):  # an axis of another type, a column of no family
+@pytest.mark.parametrize("column", ["cell_id", "outcome", "numerics", "d"])
+@pytest.mark.parametrize("command", [["status"], ["replay", "abcd"], ["audit"]], ids=lambda one: one[0])
+def test_no_row_steers_the_terminal_or_ends_a_command_in_a_traceback(world, capsys, command, column):
+    planted.plan(world / "du", AXES, sweep="width_vs_n", numerics="5")
+    row = planted.row(4, 8, 8, 0) | {"numerics": "5", "cell_id": "abcd"}
+    planted.write(world / "du", [row if column == "d" else row | {column: f"abcd{STEERING}"}])
+    if column == "d":  # an axis of another type
         path = next(Path(world, "du", "rows").iterdir())
         table = pq.read_table(path)
-        table = table.drop_columns("d").add_column(4, "d", pa.array([STEERING])) if column == "d" else table
-        pq.write_table(table.append_column(STEERING, pa.array([STEERING])) if column == "+" else table, path)
+        pq.write_table(table.drop_columns("d").add_column(4, "d", pa.array([STEERING])), path)
     name, *more = command
     code = cli.main([name, str(world / "du"), *more])
     said = capsys.readouterr()
-    assert code in (0, 1, 2) and (code != 2 or len(said.err.splitlines()) == 1)
+    assert (code, len(said.out.splitlines()), len(said.err.splitlines())) in ((0, 1, 0), (2, 0, 1))
     assert not [c for c in said.out + said.err if c != "\n" and not c.isprintable()]
-    assert len(said.out.splitlines()) <= 2
 
 
 def test_a_text_that_is_none_makes_a_file_no_shard(world, capsys):

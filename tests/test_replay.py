@@ -2,6 +2,7 @@
 
 import math
 
+import pyarrow as pa
 import pytest
 from training import seeds
 
@@ -67,6 +68,18 @@ def test_a_row_that_was_changed_is_told_by_how_much(tmp_path, rows, capsys):
     told = capsys.readouterr().out
     assert "outcome otherwise, curve_loss by 5.0e-01, loss by" in told
     assert "recorded with python 2.7, an abacus; here python 3" in told
+
+
+def test_what_a_row_says_does_not_steer_the_terminal(tmp_path, rows, capsys):
+    evil = "\x1b]0;evil\x07\n\x9b31m\u202e"
+    row = {**rows[0], "cell_id": f"abcd{evil}", "outcome": evil, "packages": evil, f"x{evil}": 1.0}
+    schema = plan.row_schema(FAMILY).append(pa.field(f"x{evil}", pa.float64()))
+    records.write_shard(str(tmp_path), [row], schema)
+    for command in (["replay", "abcd"], ["audit"]):
+        assert cli.main([command[0], str(tmp_path), *command[1:]]) == 1
+        first, *_ = said = capsys.readouterr().out.splitlines()
+        assert first.startswith("abcd?]0;evil???31m?  ?]0;evil") and "x?]0;evil???31m? otherwise" in first
+        assert "".join(said).isprintable() and len(said) == 1 + (command == ["audit"])
 
 
 def test_what_cannot_be_replayed_is_one_line(tmp_path, rows, capsys):
