@@ -204,7 +204,8 @@ STEERING = "\x1b]0;evil\x07\x1b[2J\n\x9b31m\u202e"  # titles, clears, colours, t
 @pytest.mark.parametrize("column", ["cell_id", "outcome", "numerics", "d"])
 @pytest.mark.parametrize("command", [["status"], ["replay", "abcd"], ["audit"]], ids=lambda one: one[0])
 def test_no_row_steers_the_terminal_or_ends_a_command_in_a_traceback(world, capsys, command, column):
-    planted.plan(world / "du", AXES, sweep="width_vs_n", numerics="5")
+    axes = AXES | ({"start": [STEERING, "b"]} if command == ["status"] and column == "d" else {})
+    planted.plan(world / "du", axes, sweep="width_vs_n", numerics="5")
     row = planted.row(4, 8, 8, 0) | {"numerics": "5", "cell_id": "abcd"}
     planted.write(world / "du", [row if column == "d" else row | {column: f"abcd{STEERING}"}])
     if column == "d":  # an axis of another type
