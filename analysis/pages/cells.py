@@ -92,10 +92,10 @@ def cells(found: Study, out: str) -> Cells:
     """The grid points of a plan's rows, in the order of their axes, and their trainings."""
     plan, frame, command = found.plan, found.frame, f"widthlaw replay {shlex.quote(out)}"
     varying = [name for name, values in plan["axes"].items() if len(values) > 1]
-    tuned = [plan["tuned"]["axis"]] if plan.get("tuned") else []
-    names = [name for name in dict.fromkeys([plan["over"], plan["critical"], plan.get("by"), *varying, *tuned]) if name]
+    first = [plan["over"], plan["critical"], plan.get("by"), *varying, tuned(found)]
+    names = [name for name in dict.fromkeys(first) if name]
     fixed = ", ".join(f"{name} {written(values[0])}" for name, values in plan["axes"].items() if name not in names)
-    names = [name for name in names if name in frame]
+    names = [name for name in names if name in frame and not pa.types.is_nested(found.rows.schema.field(name).type)]
     if frame.empty or not names:
         return Cells(names, [], 0, np.zeros(0, dtype=np.int64), [], fixed, command)
     groups = frame.groupby(names, sort=True, dropna=False)
@@ -119,6 +119,11 @@ def cells(found: Study, out: str) -> Cells:
         of = dict(zip((*OUTCOMES, OTHER), counts.reshape(len(keys), -1)[i].tolist(), strict=True))
         points.append(Point(tuple(map(written, key)), of, shares[k, n], named[ends[i] : ends[i + 1]]))
     return Cells(names, points, max(0, len(keys) - POINTS), number, keys, fixed, command)
+
+
+def tuned(found: Study) -> str:
+    """The axis that has a value of its own at each grid point; "" for none."""
+    return str(found.plan["tuned"].get("axis", "")) if found.plan.get("tuned") else ""
 
 
 def some(number: Numbers, outcome: Numbers, seed: npt.NDArray[Any], each: int) -> Numbers:
@@ -166,7 +171,7 @@ def numbers(kind: pa.DataType) -> bool:
 
 def thinned(step: Any, loss: Any) -> tuple[list[int], list[int]]:
     """At most LOOKS moments of a curve, its first and last among them: steps, 100 log10 of positive values."""
-    if step is None or loss is None or len(step) != len(loss):
+    if not all(isinstance(one, (list, np.ndarray)) for one in (step, loss)) or len(step) != len(loss):
         return [], []
     k, y = np.asarray(step, dtype=float), np.asarray(loss, dtype=float)
     shown = np.flatnonzero(np.isfinite(k) & (k >= 0) & (k < 2**53) & np.isfinite(y) & (y > 0))
@@ -192,8 +197,7 @@ def size(value: Any) -> str:
 def on_phase(found: Study, every: Cells, figure: Figure) -> Iterator[Mark]:
     """The points of the phase diagram."""
     over, critical = found.plan["over"], found.plan["critical"]
-    tuned = (found.plan.get("tuned") or {}).get("axis")
-    names = [name for name in every.names if name != tuned]
+    names = [name for name in every.names if name != tuned(found)]
     known = {tuple(dict(zip(every.names, key, strict=True))[name] for name in names): i
              for i, key in reversed(list(enumerate(every.keys)))}  # fmt: skip
     shown = [
