@@ -92,8 +92,8 @@ def cells(found: Study, out: str) -> Cells:
     """The grid points of a plan's rows, in the order of their axes, and their trainings."""
     plan, frame, command = found.plan, found.frame, f"widthlaw replay {shlex.quote(out)}"
     varying = [name for name, values in plan["axes"].items() if len(values) > 1]
-    first = [plan["over"], plan["critical"], plan.get("by"), *varying, tuned(found)]
-    names = [name for name in dict.fromkeys(first) if name]
+    wanted = [plan["over"], plan["critical"], plan.get("by"), *varying, tuned(found)]
+    names = [name for name in dict.fromkeys(wanted) if name]
     fixed = ", ".join(f"{name} {written(values[0])}" for name, values in plan["axes"].items() if name not in names)
     names = [name for name in names if name in frame and not pa.types.is_nested(found.rows.schema.field(name).type)]
     if frame.empty or not names:
@@ -102,7 +102,7 @@ def cells(found: Study, out: str) -> Cells:
     number = groups.ngroup().to_numpy().astype(np.int64)
     first = np.unique(number, return_index=True)[1]
     keys = list(frame[names].iloc[first].itertuples(index=False, name=None))
-    outcome = pd.Index(OUTCOMES).get_indexer_for(frame["outcome"]).astype(np.int64)
+    outcome = pd.Index(OUTCOMES).get_indexer_for(pd.Index(frame["outcome"])).astype(np.int64)
     outcome[outcome < 0] = len(OUTCOMES)
     chosen = some(number, outcome, frame["seed"].to_numpy(), min(EACH, max(1, CELLS // len(keys))))
     named = cells_of(found, number, outcome, chosen, max(1, CURVES // len(keys)))
