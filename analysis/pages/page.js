@@ -91,8 +91,8 @@ function table(told, cells, choose) {
     return make("tr", {}, make("td", { class: "n" }, seed), make("td", {}, dot, name), make("td", { class: "n" }, steps),
       make("td", { class: "n" }, loss), make("td", {}, button));
   });
-  const head = ["seed", "outcome", "steps", "loss", "training"].map((name, i) =>
-    make("th", { class: i % 4 && i !== 1 ? "n" : i ? "" : "n" }, name));
+  const names = { seed: "n", outcome: "", steps: "n", loss: "n", training: "" };
+  const head = Object.entries(names).map(([name, side]) => make("th", { class: side }, name));
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
 }
 
