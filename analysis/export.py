@@ -27,6 +27,7 @@ from analysis import laws, report
 from analysis.board.board import board
 from analysis.figures.style import encoded
 from analysis.pages import tables
+from analysis.pages.cells import NONE
 from analysis.pages.page import Picture, Section
 from analysis.paper import dictionary, points, texts, tidy
 from analysis.paper.texts import Publication
@@ -170,12 +171,12 @@ def rebuilt(out: str, plan: Plan, rows: pa.Table, about: tidy.Metadata) -> Secti
     made = tables.files(found, held)
     files = points.files(plan, rows, about) | {name: text.encode() for name, text in made.items()}
     pictures = {}
-    for key, (figure, caption) in report.figures(found, held).items():
+    for key, (figure, caption, _) in report.figures(found, held).items():
         pictures[key] = Picture(b"", report.named(found, key), caption, figure.get_figwidth())
         files[f"figures/{pictures[key].name}.pdf"] = encoded(figure, "pdf")
     for name, content in files.items():
         storage.write_bytes(out, name, content)
-    return Section(found, held, pictures, tuple(made))
+    return Section(found, held, pictures, tuple(made), NONE)
 
 
 def write_texts(folder: Path, about: Publication, sections: Sequence[Section]) -> None:

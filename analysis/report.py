@@ -6,10 +6,10 @@ page alone: ``report.html``, ``laws.json``, ``figures/`` and ``tables/``, a few 
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -20,15 +20,24 @@ from analysis.figures import fitted, lines, maps
 from analysis.figures.phase import phase_diagram
 from analysis.figures.style import encoded
 from analysis.figures.timeline import timeline, timeline_figure, told
-from analysis.pages import front, page, tables
+from analysis.pages import cells, front, page, tables
+from analysis.pages.cells import Cells, Mark
 from analysis.pages.page import Picture, Section
 from analysis.pages.words import in_words
-from analysis.series import shown
+from analysis.series import panels, shown
 from analysis.study import Study, study
 from infra.store import records, storage
 
 PAGE = "report.html"
 EXPONENTS = "Exponents: claimed (bars) and measured, with 95% interval (thick) and envelope (thin)."
+
+
+class Drawn(NamedTuple):
+    """A figure, its caption, and the points on it that lead to their trainings."""
+
+    figure: Figure
+    caption: str
+    marks: Iterable[Mark] = ()
 
 
 @dataclass(frozen=True)
@@ -113,11 +122,12 @@ def section(out: str, recipe: str, _sha256: str) -> Section:
     """One plan, as JSON text: fitted, held against its claims, drawn. Within a process once for the same rows."""
     found = study(out, json.loads(recipe))
     held = board(found)
-    pictures = draw(out, found, held)
+    every = cells.cells(found, out)
+    pictures = draw(out, found, held, every)
     files = tables.files(found, held)
     for name, text in files.items():
         storage.write_bytes(out, name, text.encode())
-    return Section(found, held, pictures, tuple(files))
+    return Section(found, held, pictures, tuple(files), every)
 
 
 def phase(found: Study) -> Figure:
@@ -126,59 +136,63 @@ def phase(found: Study) -> Figure:
     return phase_diagram(panels, found.names, found.stamp)
 
 
-def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
+def draw(out: str, found: Study, held: Board, every: Cells) -> dict[str, Picture]:
     """Draw and write every figure that the rows bear: PDF and PNG in ``figures/``, SVG for the page."""
-    return {key: keep(out, found, key, *one) for key, one in figures(found, held).items()}
+    return {key: keep(out, found, key, one) for key, one in figures(found, held, every).items()}
 
 
-def figures(found: Study, held: Board) -> dict[str, tuple[Figure, str]]:
-    """Every figure that the rows bear, by key, with its caption."""
+def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, Drawn]:
+    """Every figure that the rows bear, by key; given the trainings, with the points that lead to them."""
     plan = found.plan
     over, critical = plan["over"], plan["critical"]
-    drawn: dict[str, tuple[Figure, str]] = {}
+    drawn: dict[str, Drawn] = {}
     if any(len(group.panel.tally.over) for group in found.groups):
-        drawn["phase"] = (
-            phase(found),
-            f"Share of trainings that fit over {over} and {critical}, with {critical}*, its law.",
-        )
+        text = f"Share of trainings that fit over {over} and {critical}, with {critical}*, its law."
+        figure = phase(found)
+        drawn["phase"] = Drawn(figure, text, cells.on_phase(found, every, figure) if every else ())
         text = f"{critical}* with 95% intervals, the law with its band; below, local exponents with 95% intervals."
-        drawn["thresholds"] = fitted.thresholds_figure(found), text
-    if figure := maps.map_figure(found):
+        drawn["thresholds"] = Drawn(fitted.thresholds_figure(found), text)
+    if trajectories := maps.map_figure(found):
         text = "Weights along the training: multidimensional scaling of 1 - cosine; colours are seeds."
-        drawn["map"] = figure, text
+        drawn["map"] = Drawn(trajectories, text)
     for metric in shown(plan, found.frame):
-        if figure := lines.metric_figure(found, metric):
+        if along := panels(plan, found.frame, metric):
             text = f"{upper(lines.measure_label(found, metric))} along {over}."
-            drawn[f"metric-{metric}"] = figure, text
+            figure = lines.metric_figure(found, metric, along)
+            marks = cells.on_metric(every, figure, along) if every else ()
+            drawn[f"metric-{metric}"] = Drawn(figure, text, marks)
     for name in (name for name in plan.get("curves", ()) if name != "sketch"):
-        if figure := lines.training_figure(found, name):
-            drawn[f"curve-{name}"] = figure, f"{upper(lines.measure_label(found, name))} along the training."
+        if curves := lines.training_figure(found, name):
+            text = f"{upper(lines.measure_label(found, name))} along the training."
+            drawn[f"curve-{name}"] = Drawn(curves, text)
     if exponents := [one for one in held.held if one.has_exponent]:
-        drawn["board"] = fitted.board_figure({"": exponents}, found.stamp), EXPONENTS
+        drawn["board"] = Drawn(fitted.board_figure({"": exponents}, found.stamp), EXPONENTS)
     for one in held.held:
         x = found.label(one.claim.over)
         if any((part.y > 0).any() for part in one.parts):
             text = (
                 f"{one.claim.metric} over {one.claim.over} at {one.where or 'all settings'}; below, measured over law."
             )
-            drawn[one.slug] = (
-                fitted.power_law_figure(one, (x, lines.measure_label(found, str(one.claim.metric))), found.stamp),
-                text,
-            )
+            labels = x, lines.measure_label(found, str(one.claim.metric))
+            figure = fitted.power_law_figure(one, labels, found.stamp)
+            drawn[one.slug] = Drawn(figure, text, cells.on_law(every, figure, one) if every else ())
         if one.cells is not None and one.cells.x.size:
             text = f"{one.claim.metric} over its bound, training by training: above 1 the inequality fails."
-            drawn[one.slug] = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp), text
+            figure = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp)
+            drawn[one.slug] = Drawn(figure, text)
     if packs := timeline(found.rows, over):
-        drawn["timeline"] = timeline_figure(packs, over, found.stamp), told(packs, over)
+        drawn["timeline"] = Drawn(timeline_figure(packs, over, found.stamp), told(packs, over))
     return drawn
 
 
-def keep(out: str, found: Study, key: str, figure: Figure, caption: str) -> Picture:
+def keep(out: str, found: Study, key: str, drawn: Drawn) -> Picture:
     """Write one figure as PDF and PNG; the picture for the page."""
-    name = named(found, key)
+    name, figure = named(found, key), drawn.figure
     for kind in ("pdf", "png"):
         storage.write_bytes(out, f"figures/{name}.{kind}", encoded(figure, kind))
-    return Picture(encoded(figure, "svg"), name, caption, figure.get_figwidth())
+    return Picture(
+        encoded(figure, "svg"), name, drawn.caption, figure.get_figwidth(), tuple(cells.placed(figure, drawn.marks))
+    )
 
 
 def named(found: Study, key: str) -> str:

@@ -21,7 +21,8 @@ HUGE = 1e300  # stands for infinity
 @dataclass(frozen=True, eq=False)
 class Series:
     """One curve: x (K,), numbers or names; the share of successes with its 95% Wilson interval, or the median of a
-    metric over seeds with its quartiles; trainings per point; and for shares what a claim predicts (NaN if none)."""
+    metric over seeds with its quartiles; trainings per point; for shares what a claim predicts (NaN if none); and the
+    label of one row of each point in its frame."""
 
     label: str
     x: list[Any]
@@ -30,6 +31,7 @@ class Series:
     high: Array
     trainings: Array
     predicted: Array
+    row: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +96,9 @@ def series(plan: Mapping[str, Any], frame: pd.DataFrame, metric: str, label: str
         if len(rows):
             x.append(value)
             found = share(int(rows[metric].sum()), len(rows)) if metric == SUCCESS else quartiles(rows[metric])
-            points.append((*found, float(len(rows)), prediction(plan, rows) if metric == SUCCESS else np.nan))
-    columns = np.array(points, dtype=float).reshape(-1, 5).T
+            told = prediction(plan, rows) if metric == SUCCESS else np.nan
+            points.append((*found, float(len(rows)), told, float(rows.index[0])))
+    columns = np.array(points, dtype=float).reshape(-1, 6).T
     return Series(label, x, *columns)
 
 

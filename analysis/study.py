@@ -178,4 +178,4 @@ def false_stops(rows: pa.Table) -> str:
 def tallied(rows: pa.Table) -> dict[str, int]:
     """How many rows ended how; every outcome is named, also those that did not occur."""
     found = Counter(rows["outcome"].to_pylist() if len(rows) else [])
-    return {name: found[name] for name in [*OUTCOMES, *sorted(set(found) - set(OUTCOMES))]}
+    return {name: found[name] for name in [*OUTCOMES, *sorted(set(found) - set(OUTCOMES), key=str)]}

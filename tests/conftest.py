@@ -8,4 +8,5 @@ from jaxtyping import install_import_hook
 
 install_import_hook("trainables", "beartype.beartype")
 
+from browsing import browser  # noqa: F401  a fixture
 from hosts import hosts  # noqa: F401  a fixture

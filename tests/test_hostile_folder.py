@@ -188,11 +188,50 @@ def test_texts_of_plans_and_rows_are_text_on_the_pages(world):
     Path(world, "du", "rows", f"{SCRIPT.replace('/', '')}.txt").write_text("")
     pages = [Path(report.write_report(str(world / "du"))).read_text()]
     pages.append(Path(report.write_board([str(world / "du")], str(world / "du" / "all.html"))).read_text())
+    ours = re.compile(r'<script( type="application/json" class="trainings")?>[^<]*(?:(?!</script)<[^<]*)*</script>')
+    assert [bool(one[1]) for one in ours.finditer(pages[0])] == [True, False], "the data and our own script"
+    pages[0] = ours.sub("", pages[0])
     for page in pages:
         assert page.count("&lt;script&gt;") > 5
         assert not re.search(r"<script|<img src=x|onerror=(?!alert\(2\)&gt;)", page)
     for table in Path(world, "du", "tables").iterdir():
         assert r"\input" not in table.read_text()
+
+
+STEERING = "\x1b]0;evil\x07\x1b[2J\n\x9b31m\u202e"  # titles, clears, colours, turns round
+
+
+@pytest.mark.parametrize("column", ["cell_id", "outcome", "numerics", "d"])
+@pytest.mark.parametrize("command", [["status"], ["replay", "abcd"], ["audit"]], ids=lambda one: one[0])
+def test_no_row_steers_the_terminal_or_ends_a_command_in_a_traceback(world, capsys, command, column):
+    axes = AXES | ({"start": [STEERING, "b"]} if command == ["status"] and column == "d" else {})
+    planted.plan(world / "du", axes, sweep="width_vs_n", numerics="5")
+    row = planted.row(4, 8, 8, 0) | {"numerics": "5", "cell_id": "abcd"}
+    planted.write(world / "du", [row if column == "d" else row | {column: f"abcd{STEERING}"}])
+    if column == "d":  # an axis of another type
+        path = next(Path(world, "du", "rows").iterdir())
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns("d").add_column(4, "d", pa.array([STEERING])), path)
+    name, *more = command
+    code = cli.main([name, str(world / "du"), *more])
+    said = capsys.readouterr()
+    assert (code, len(said.out.splitlines()), len(said.err.splitlines())) in ((0, 1, 0), (2, 0, 1))
+    assert not [c for c in said.out + said.err if c != "\n" and not c.isprintable()]
+
+
+def test_a_text_that_is_none_makes_a_file_no_shard(world, capsys):
+    planted.plan(world / "du", AXES)
+    planted.write(world / "du", planted.rows(AXES))
+    (path,) = Path(world, "du", "rows").iterdir()
+    table = pq.read_table(path)
+    wrong = pa.array([b"\xff\xfe"] * len(table), pa.binary())
+    wrong = pa.Array.from_buffers(pa.string(), len(table), wrong.buffers())
+    pq.write_table(table.set_column(0, table.schema.field("cell_id"), wrong), path)
+    (_, why) = records.read_rows(str(world / "du"))[1][0]
+    assert "UTF8" in why
+    for command in (["status"], ["report"], ["audit"]):
+        code, lines = answered(capsys, command[0], str(world / "du"))
+        assert code == 2 and len(lines) == 1, lines
 
 
 def bomb(kind):

@@ -1,15 +1,12 @@
 """The page in a real browser: complete by itself, quiet, and as wide as the window."""
 
-import shutil
 from pathlib import Path
 
 import planted_rows as planted
 import pytest
-from playwright.sync_api import sync_playwright
+from browsing import visited
 
 from analysis import report
-
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +26,6 @@ def board(tmp_path_factory):
     return Path(report.write_board([str(out / "one")], str(out / "verdicts.html"))).resolve().as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert program, "make test installs chromium where it is missing"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=[1200, 600])
 def opened(request, browser, address):
     yield from visited(browser, address, request.param)
@@ -47,19 +34,6 @@ def opened(request, browser, address):
 @pytest.fixture
 def opened_board(browser, board):
     yield from visited(browser, board, 1200)
-
-
-def visited(browser, address, width):
-    """The page at a window's width, with the requests made and the errors told."""
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    requests, errors = [], []
-    page.on("request", lambda asked: requests.append(asked.url))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    page.wait_for_load_state("networkidle")
-    yield page, requests, errors
-    page.close()
 
 
 def test_no_request_leaves_the_page_and_nothing_is_wrong(opened, address):

@@ -2,6 +2,7 @@
 
 import math
 
+import pyarrow as pa
 import pytest
 from training import seeds
 
@@ -69,11 +70,30 @@ def test_a_row_that_was_changed_is_told_by_how_much(tmp_path, rows, capsys):
     assert "recorded with python 2.7, an abacus; here python 3" in told
 
 
+def test_what_a_row_says_does_not_steer_the_terminal(tmp_path, rows, capsys):
+    evil = "\x1b]0;evil\x07\n\x9b31m\u202e"
+    row = {**rows[0], "cell_id": f"abcd{evil}", "outcome": evil, "packages": evil, f"x{evil}": 1.0}
+    schema = plan.row_schema(FAMILY).append(pa.field(f"x{evil}", pa.float64()))
+    records.write_shard(str(tmp_path), [row], schema)
+    for command in (["replay", "abcd"], ["audit"]):
+        assert cli.main([command[0], str(tmp_path), *command[1:]]) == 1
+        first, *_ = said = capsys.readouterr().out.splitlines()
+        assert first.startswith("abcd?]0;evil???31m?  ?]0;evil") and "x?]0;evil???31m? otherwise" in first
+        assert "".join(said).isprintable() and len(said) == 1 + (command == ["audit"])
+
+
 def test_what_cannot_be_replayed_is_one_line(tmp_path, rows, capsys):
     out = recorded(tmp_path / "du", [{**rows[0], "numerics": "0", "commit": "abc"}, rows[1]])
     for cell, named in ((rows[0]["cell_id"], "numerics 0 of two_layer_relu (commit abc)"), ("ffffffffff", "no such"),
                         ("", "2 cells begin so")):  # fmt: skip
         assert cli.main(["replay", out, cell]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("widthlaw: ") and named in line
+    wide = {**rows[0], "m": 2**40}
+    for row, named in ((wide, "cannot be trained as its row says (RuntimeError"),
+                       ({**rows[0], "d": None}, "its row says nothing of d")):  # fmt: skip
+        out = recorded(tmp_path / named[-3:], [row])
+        assert cli.main(["replay", out, row["cell_id"]]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("widthlaw: ") and named in line
     assert cli.main(["audit", str(tmp_path / "nothing")]) == 2

@@ -12,6 +12,7 @@ import pytest
 from analysis import report
 from analysis.board.board import board
 from analysis.figures import fitted
+from analysis.figures.style import encoded
 from analysis.pages import tables
 from analysis.powerlaws.fitting import fit_power_law
 from analysis.study import study
@@ -231,7 +232,8 @@ def test_several_plans_have_a_table_of_contents(tmp_path):
 def test_what_others_wrote_is_text(tmp_path):
     evil = "<script>alert(1)</script> & \\input{x} 50% _^~"
     html = reported(tmp_path, FULL[:40], claim=evil, command=evil, criterion=evil)
-    assert "<script" not in html and html.count("&lt;script&gt;alert(1)") == 3
+    assert html.count("<script") == 2, "the data of the points and the page's own"
+    assert "<script>alert" not in html and html.count("&lt;script&gt;alert(1)") == 3
     tex = Path(tmp_path, "tables/planted-aaaaaa-thresholds.tex").read_text()
     assert r"\textbackslash{}input\{x\} 50\% \_\textasciicircum{}$\sim$" in tex
 

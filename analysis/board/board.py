@@ -141,7 +141,7 @@ def with_slopes(held: Held, plan: Mapping[str, Any], frame: pd.DataFrame) -> Hel
     parts = []
     for title, rows in fittable(held.claim, [name for name in varying(plan) if name != held.claim.over], frame):
         x, y = (rows[name].to_numpy(dtype=float) for name in (held.claim.over, held.claim.metric))
-        parts.append(Part(title, x, y, fit_power_law(x, y), held.verdict))
+        parts.append(Part(title, x, y, rows.index.to_numpy(dtype=float), fit_power_law(x, y), held.verdict))
     first = max(parts, key=widest)
     low, high = first.law.envelope
     if first.law.offset or not high - low < 1:
@@ -172,7 +172,7 @@ def part(claim: Claim, title: str, rows: pd.DataFrame) -> Part:
     law = fit_power_law(x, y)
     short = shortfall(claim, rows)
     least = float(short.min()) if short is not None and len(short) else 1.0
-    return Part(title, x, y, law, against_exponent(law, claim, shortfall=least))
+    return Part(title, x, y, rows.index.to_numpy(dtype=float), law, against_exponent(law, claim, shortfall=least))
 
 
 def span(law: PowerLaw) -> float:

@@ -11,11 +11,12 @@ from analysis.thresholds.fitting import ThresholdLaw
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A metric over x at fixed other axes ("n = 16"): the points (N,), their law, and the verdict on it."""
+    """A metric over x at fixed other axes ("n = 16"): the points (N,), their rows, their law, and the verdict on it."""
 
     title: str
     x: Array
     y: Array
+    row: Array  # labels in the study's frame
     law: PowerLaw
     verdict: Verdict
 

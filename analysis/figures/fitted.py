@@ -82,7 +82,7 @@ def draw_local(axes: Axes, panel: Panel) -> None:
 
 def power_law_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
     """A metric over x: trainings, medians, law with band and the claim's slope; below, what the law leaves over."""
-    main = next(part for part in held.parts if part.title == held.where)
+    main = main_part(held)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.0, 5.4))
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
@@ -108,6 +108,11 @@ def power_law_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
         caption(upper, main.title)
         sign(figure, stamp)
     return figure
+
+
+def main_part(held: Held) -> Part:
+    """The part that the verdict speaks of."""
+    return next(part for part in held.parts if part.title == held.where)
 
 
 def draw_metric_law(upper: Axes, lower: Axes, main: Part, held: Held) -> None:

@@ -13,7 +13,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from analysis.claims.theory import Array
 from analysis.figures.style import STYLE, THEOREM, plain_decades, sign, thinned
-from analysis.series import SUCCESS, Panel, Series, along, by, panelled, panels, titled
+from analysis.series import SUCCESS, Panel, Series, along, by, panelled, titled
 from analysis.study import Study
 
 INK = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")  # Okabe and Ito: colour-blind safe
@@ -22,12 +22,9 @@ LARGEST, ROWS = 12, 4  # panels of a metric, rows of curves on a figure; more ar
 SPREAD = {SUCCESS: "share, 95% interval"}
 
 
-def metric_figure(found: Study, metric: str) -> Figure | None:
-    """A metric along ``over``, one panel per setting, one line per value of ``by``; None without a value."""
-    every = panels(found.plan, found.frame, metric)
+def metric_figure(found: Study, metric: str, every: Sequence[Panel]) -> Figure:
+    """A metric along ``over``, one panel per setting (at least one), one line per value of ``by``."""
     shown, dropped = every[:LARGEST], len(every[LARGEST:])
-    if not shown:
-        return None
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     with mpl.rc_context(STYLE):

@@ -1,11 +1,13 @@
-"""Everything known of a results folder -> one HTML file: figures inside it, no script, no request."""
+"""Everything known of a results folder -> one HTML file: figures inside it, one script of our own, no request."""
 
 import base64
+import hashlib
 import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +17,7 @@ from markupsafe import Markup, escape
 
 from analysis import chosen
 from analysis.board.held import Board
+from analysis.pages.cells import Cells, Spot, told
 from analysis.pages.tables import measured
 from analysis.study import Study, false_stops
 from infra.store import records
@@ -33,6 +36,7 @@ class Picture:
     name: str  # figures/NAME.pdf and .png
     caption: str
     width: float  # inches
+    spots: tuple[Spot, ...] = ()  # points that lead to their trainings
 
     @property
     def source(self) -> str:
@@ -48,6 +52,7 @@ class Section:
     board: Board
     pictures: Mapping[str, Picture]
     files: tuple[str, ...]
+    cells: Cells
 
     @property
     def anchor(self) -> str:
@@ -62,6 +67,11 @@ class Section:
     def metrics(self) -> list[Any]:
         """What was held with points of its own to show."""
         return [held for held in self.board.held if held.slug in self.pictures]
+
+    @property
+    def script_data(self) -> Markup:
+        """What the script of the page knows of this plan."""
+        return told(self.cells, {key: picture.spots for key, picture in self.pictures.items() if picture.spots})
 
     @property
     def axes(self) -> list[tuple[str, str]]:
@@ -96,7 +106,13 @@ class Section:
 
 def render(title: str, sections: Sequence[Section], folder: Mapping[str, Any]) -> str:
     """The page. folder: what concerns all plans: trainings, foreign files, set-aside files, duplicates."""
-    return environment().get_template("page.html").render(title=title, sections=sections, folder=folder)
+    script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # the one script that may run
+    return (
+        environment()
+        .get_template("page.html")
+        .render(title=title, sections=sections, folder=folder, script=Markup(script), digest=digest)
+    )
 
 
 def environment() -> Environment:

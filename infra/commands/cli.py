@@ -24,7 +24,7 @@ from infra.environment import EngineError
 from infra.families import listed
 from infra.planning.plan import PlanError
 from infra.store import records
-from infra.store.storage import ResultsError
+from infra.store.storage import ResultsError, printable
 
 app = App(name="widthlaw", help="Laws of training neural networks, from recorded trainings.", version_flags=[])
 
@@ -140,7 +140,7 @@ def status(
     if json:
         tell(dumps([asdict(one) | {"to_go": one.to_go} for one in found], indent=1))
     else:
-        tell("\n".join(map(str, found)))
+        tell("\n".join(map(printable, found)))
 
 
 @app.command
@@ -173,7 +173,7 @@ def replay(
     from infra.commands import replay  # imports torch
 
     found = replay.replay(results, cell)
-    print(found)
+    print(printable(found))
     return int(not found.same)
 
 
@@ -195,7 +195,7 @@ def audit(
     found = []
     for one in replay.audit(results, sample, seed):
         found.append(one)
-        print(one, flush=True)
+        print(printable(one), flush=True)
     same = sum(one.same for one in found)
     print(f"{same} of {len(found)} rows reproduced bit for bit")
     return int(same < len(found))
@@ -232,9 +232,9 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="
 
 
 def tell(text: str) -> None:
-    """Print, also to a reader that stops early (``| head -1``): that is no error."""
+    """Print, also to a reader that stops early (``| head -1``): that is no error. Texts may be somebody else's."""
     try:
-        print(text, flush=True)
+        print("\n".join(map(printable, text.split("\n"))), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
 
@@ -244,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except (CycloptsError, DataError, EngineError, PlanError, ResultsError, TrackingError) as error:
-        print(f"widthlaw: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"widthlaw: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
 
 

@@ -12,7 +12,7 @@ from infra import provenance
 from infra.packing import pack
 from infra.store import records
 from infra.store.schema import PROVENANCE
-from infra.store.storage import ResultsError
+from infra.store.storage import ResultsError, first_line
 
 NOT_COMPARED = {name for name, *_ in PROVENANCE}  # who trained it, where and how fast
 SHORTEST = 4  # characters of a cell's address that are enough where they are its own
@@ -68,7 +68,8 @@ def audit(out: str, sample: int, seed: int) -> Iterator[Replayed]:
 
 
 def again(out: str, row: Mapping[str, Any]) -> Replayed:
-    """Train the cell of a row alone, stopped where it was when it was recorded."""
+    """Train the cell of a row alone, stopped where it was when it was recorded. ResultsError where its family or its
+    numerics version is another, or where what the row says cannot be trained."""
     try:
         module = trainables.load(row["family"])
     except ValueError as error:
@@ -78,14 +79,26 @@ def again(out: str, row: Mapping[str, Any]) -> Replayed:
         raise ResultsError(
             f"{out}: {row['cell_id']} was recorded with {needed}, this is {module.VERSION}: install that"
         )
+    if lacking := [axis.name for axis in dataclasses.fields(module.Cell) if row.get(axis.name) is None]:
+        raise ResultsError(f"{out}: {row['cell_id']} cannot be trained again: its row says nothing of {lacking[0]}")
+    try:
+        found = trained(module, row)
+    except Exception as error:  # rows may be anybody's: what they ask for may fail in any way
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise ResultsError(f"{out}: {row['cell_id']} cannot be trained as its row says ({why})") from None
+    made = f"{row.get('packages')}, {row.get('device')}"
+    return Replayed(
+        str(row["cell_id"]), str(row["outcome"]), differences(row, found), made, f"{provenance.packages()}, cpu"
+    )
+
+
+def trained(module: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row that training the cell of ``row`` alone leaves behind."""
     cell = module.Cell(**{axis.name: row[axis.name] for axis in dataclasses.fields(module.Cell)})
-    run = pack.start(row["family"], [cell], to_the_end=row["stalled_at"] is None)
+    run = pack.start(row["family"], [cell], to_the_end=row.get("stalled_at") is None)
     while not pack.finished(run):
         pack.advance(run)
-    made = f"{row['packages']}, {row['device']}"
-    return Replayed(
-        row["cell_id"], row["outcome"], differences(row, pack.rows(run)[0]), made, f"{provenance.packages()}, cpu"
-    )
+    return pack.rows(run)[0]
 
 
 def differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> dict[str, float]:

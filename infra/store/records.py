@@ -95,6 +95,7 @@ def read_shard(out: str, path: str, columns: list[str] | None, expected: Expecte
         if size <= LARGEST_SHARD:  # as it says; a part is read at a time, for a few bytes may stand for many
             size = 0
             for part in parquet.iter_batches(AT_ONCE, columns=wanted or None):
+                part.validate(full=True)  # texts that are none would end in an error wherever they are read
                 parts.append(part)
                 if (size := size + part.nbytes) > LARGEST_SHARD:
                     break
@@ -257,7 +258,7 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
         raise ResultsError(
             f"{damaged[0].path} is damaged ({damaged[0].why}); run the sweep again: it trains what is missing"
         )
-    if not len(table) or not set(plan["axes"]) <= set(table.column_names):
+    if not len(table) or not {"seed", *plan["axes"]} <= set(table.column_names):
         return table.slice(0, 0)
     try:
         return table.filter(chosen(plan, table)).sort_by("cell_id")

@@ -10,6 +10,7 @@ import uuid
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from unicodedata import category
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -19,6 +20,7 @@ SECRET = re.compile(  # user:password, any user of a store that knows none, a ke
     r"://[^?\s]*:[^?\s]*@|^(s3|gs|gcs)://(?!anonymous@)[^/?\s]*@|[?&][^=&]*(secret|password|token|key|sas|sig)[^=&]*=",
     re.IGNORECASE,
 )
+STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories: control, format, lone surrogates, ends of lines
 ERROR = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))\b", re.M)  # where a traceback ends
 
 
@@ -156,6 +158,11 @@ def list_folder(filesystem: pafs.FileSystem, folder: str) -> tuple[list[str], li
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, for messages of one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def printable(text: object) -> str:
+    """A text as one line for a terminal: a character that would steer it, hide or turn what follows is shown as "?"."""
+    return "".join("?" if c != "\t" and category(c) in STEERING else c for c in str(text))
 
 
 def last_line(error: BaseException | str) -> str:

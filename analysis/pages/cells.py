@@ -1,0 +1,253 @@
+"""What a point of a figure is made of: its trainings, their outcomes and losses, and the address of each.
+
+``cells`` reads the rows column by column and keeps of each grid point a few trainings, those of the rarest outcome
+first; ``placed`` finds the points of a figure on its picture; ``told`` is both as JSON for the script of the page.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.transforms import Transform
+
+from analysis.board.held import Held
+from analysis.figures.fitted import main_part, medians
+from analysis.series import Panel, settings, share
+from analysis.study import OUTCOMES, Study
+
+EACH = 20  # trainings named at one grid point
+POINTS, CELLS, CURVES, LOOKS = 10_000, 8_000, 4_000, 32  # on a page: points, trainings, curves; moments of a curve
+OTHER = "other"  # any outcome that no sweep writes
+CURVE = ("curve_step", "curve_loss")
+ADDRESS = re.compile(r"[0-9a-f]{8,64}")  # what may be put into a command line
+LONGEST = 40  # characters of a text from the rows
+Numbers = npt.NDArray[np.int64]
+Spot = tuple[float, float, int]  # x from the left, y from the top, as shares of the picture; number of the grid point
+
+
+class Cell(NamedTuple):
+    """One training, ready to be shown; ``address`` is "" where the row has none that could be replayed; ``curve``:
+    steps, and 100 times the decimal logarithm of the loss there, both empty where it is not shown."""
+
+    seed: str
+    outcome: str
+    steps: str
+    loss: str
+    address: str
+    curve: tuple[list[int], list[int]]
+
+
+class Point(NamedTuple):
+    """A grid point: its values of ``Cells.names``, how many of its trainings ended how, the share that fits with its
+    95% Wilson interval (None where none counts), and the trainings that are named."""
+
+    values: tuple[str, ...]
+    counts: dict[str, int]
+    share: tuple[float, float, float] | None
+    cells: list[Cell]
+
+    @property
+    def trainings(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The grid points of a plan, ``left_out`` of which are not among ``points``. ``number`` (rows,): the point of each
+    row; ``keys``: the values of ``names`` of every point, also of those left out."""
+
+    names: list[str]
+    points: list[Point]
+    left_out: int
+    number: Numbers
+    keys: list[tuple[Any, ...]]
+    fixed: str  # the axes that do not vary, in words
+    replay: str  # the command, without the address
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Those that occur."""
+        return [name for name in (*OUTCOMES, OTHER) if any(point.counts.get(name) for point in self.points)]
+
+
+NONE = Cells([], [], 0, np.empty(0, np.int64), [], "", "")  # where no point leads to its trainings
+
+
+class Mark(NamedTuple):
+    """A point of a figure before its layout is known: where, in units of ``transform``; number of the grid point."""
+
+    transform: Transform
+    x: float
+    y: float
+    point: int
+
+
+def cells(found: Study, out: str) -> Cells:
+    """The grid points of a plan's rows, in the order of their axes, and their trainings."""
+    plan, frame, command = found.plan, found.frame, f"widthlaw replay {shlex.quote(out)}"
+    varying = [name for name, values in plan["axes"].items() if len(values) > 1]
+    wanted = [plan["over"], plan["critical"], plan.get("by"), *varying, tuned(found)]
+    names = [name for name in dict.fromkeys(wanted) if name]
+    fixed = ", ".join(f"{name} {written(values[0])}" for name, values in plan["axes"].items() if name not in names)
+    names = [name for name in names if name in frame and not pa.types.is_nested(found.rows.schema.field(name).type)]
+    if frame.empty or not names:
+        return Cells(names, [], 0, np.zeros(0, dtype=np.int64), [], fixed, command)
+    groups = frame.groupby(names, sort=True, dropna=False)
+    number = groups.ngroup().to_numpy().astype(np.int64)
+    first = np.unique(number, return_index=True)[1]
+    keys = list(frame[names].iloc[first].itertuples(index=False, name=None))
+    outcome = pd.Index(OUTCOMES).get_indexer_for(pd.Index(frame["outcome"])).astype(np.int64)
+    outcome[outcome < 0] = len(OUTCOMES)
+    chosen = some(number, outcome, frame["seed"].to_numpy(), min(EACH, max(1, CELLS // len(keys))))
+    named = cells_of(found, number, outcome, chosen, max(1, CURVES // len(keys)))
+    counts = np.bincount(number * (len(OUTCOMES) + 1) + outcome, minlength=len(keys) * (len(OUTCOMES) + 1))
+    success = frame["success"].to_numpy(dtype=float, na_value=np.nan)
+    tried = np.bincount(number[~np.isnan(success)], minlength=len(keys))
+    fits = np.bincount(number[success == 1], minlength=len(keys))
+    shares: dict[tuple[int, int], Any] = {}
+    points, ends = [], np.searchsorted(number[chosen], np.arange(len(keys) + 1))
+    for i, key in enumerate(keys[:POINTS]):
+        k, n = int(fits[i]), int(tried[i])
+        if (k, n) not in shares:
+            shares[k, n] = share(k, n) if n else None
+        of = dict(zip((*OUTCOMES, OTHER), counts.reshape(len(keys), -1)[i].tolist(), strict=True))
+        points.append(Point(tuple(map(written, key)), of, shares[k, n], named[ends[i] : ends[i + 1]]))
+    return Cells(names, points, max(0, len(keys) - POINTS), number, keys, fixed, command)
+
+
+def tuned(found: Study) -> str:
+    """The axis that has a value of its own at each grid point; "" for none."""
+    return str(found.plan["tuned"].get("axis", "")) if found.plan.get("tuned") else ""
+
+
+def some(number: Numbers, outcome: Numbers, seed: npt.NDArray[Any], each: int) -> Numbers:
+    """Of every listed grid point at most ``each`` rows, by point: failed ones first, then those of the rarest outcome
+    there, the smallest seeds first; of one outcome more than half of them only where the others leave room."""
+    kind = number * (len(OUTCOMES) + 1) + outcome
+    rarity = np.where(outcome == OUTCOMES.index("failed"), 0, np.bincount(kind)[kind])
+    order = np.lexsort((seed, kind))
+    beyond = np.zeros(len(kind), dtype=bool)
+    beyond[order] = place(kind[order]) >= -(-each // 2)
+    order = np.lexsort((seed, outcome, rarity, beyond, number))
+    of = number[order]
+    return np.asarray(order[(place(of) < each) & (of < POINTS)], dtype=np.int64)
+
+
+def place(sorted_: Numbers) -> Numbers:
+    """How many equal numbers come before each of sorted ones."""
+    return np.asarray(np.arange(len(sorted_)) - np.searchsorted(sorted_, sorted_))
+
+
+def cells_of(found: Study, number: Numbers, outcome: Numbers, chosen: Numbers, curves: int) -> list[Cell]:
+    """The trainings in the rows ``chosen``, sorted by point; of each point the first ``curves`` have theirs."""
+    frame, kinds, schema = found.frame, (*OUTCOMES, OTHER), found.rows.schema
+    seed, steps, loss, address = (
+        frame[name].iloc[chosen].tolist() if name in frame else [None] * len(chosen)
+        for name in ("seed", "steps", "loss", "cell_id")
+    )
+    recorded = all(name in frame and numbers(schema.field(name).type) for name in CURVE)
+    drawn = place(number[chosen]) < curves
+    return [
+        Cell(
+            written(seed[i]), kinds[outcome[row]], count(steps[i]), size(loss[i]),
+            str(address[i]) if ADDRESS.fullmatch(str(address[i])) else "",
+            thinned(*(frame[name].iat[row] for name in CURVE)) if recorded and drawn[i] else ([], []),
+        )
+        for i, row in enumerate(chosen.tolist())
+    ]  # fmt: skip
+
+
+def numbers(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of numbers, as curves do."""
+    of = kind.value_type if pa.types.is_list(kind) else None
+    return of is not None and bool(pa.types.is_floating(of) or pa.types.is_integer(of))
+
+
+def thinned(step: Any, loss: Any) -> tuple[list[int], list[int]]:
+    """At most LOOKS moments of a curve, its first and last among them: steps, 100 log10 of positive values."""
+    if not all(isinstance(one, (list, np.ndarray)) for one in (step, loss)) or len(step) != len(loss):
+        return [], []
+    k, y = np.asarray(step, dtype=float), np.asarray(loss, dtype=float)
+    shown = np.flatnonzero(np.isfinite(k) & (k >= 0) & (k < 2**53) & np.isfinite(y) & (y > 0))
+    if len(shown) > LOOKS:
+        shown = shown[np.unique(np.linspace(0, len(shown) - 1, LOOKS).round().astype(int))]
+    return k[shown].astype(int).tolist(), np.round(100 * np.log10(y[shown])).astype(int).tolist()
+
+
+def written(value: Any) -> str:
+    """A value of an axis: short, and what a crafted row may hold cut off."""
+    return f"{value:g}" if isinstance(value, float) else str(value)[:LONGEST]
+
+
+def count(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, (int, float)) and abs(value) < 2**63 else "–"
+
+
+def size(value: Any) -> str:
+    """Three digits of a loss."""
+    return f"{value:.3g}" if isinstance(value, (int, float)) else "–"
+
+
+def on_phase(found: Study, every: Cells, figure: Figure) -> Iterator[Mark]:
+    """The points of the phase diagram."""
+    over, critical = found.plan["over"], found.plan["critical"]
+    names = [name for name in every.names if name != tuned(found)]
+    known = {tuple(dict(zip(every.names, key, strict=True))[name] for name in names): i
+             for i, key in reversed(list(enumerate(every.keys)))}  # fmt: skip
+    shown = [
+        one for one in zip(settings(found.plan, critical), found.groups, strict=True) if len(one[1].panel.tally.over)
+    ]
+    for axes, (setting, group) in zip(figure.axes, shown, strict=False):
+        for n, m in zip(group.panel.tally.over.tolist(), group.panel.tally.critical.tolist(), strict=True):
+            at = setting | {over: n, critical: m}
+            if (i := known.get(tuple(at.get(name) for name in names))) is not None:
+                yield Mark(axes.transData, n, m, i)
+
+
+def on_metric(every: Cells, figure: Figure, panels: Sequence[Panel]) -> Iterator[Mark]:
+    """The points of a metric along ``over``, as they were drawn."""
+    for axes, panel in zip(figure.axes, panels, strict=False):
+        for drawn, one in zip(axes.containers, panel.series, strict=True):
+            line: Any = drawn[0]
+            for x, y, row in zip(line.get_xdata(), line.get_ydata(), one.row, strict=True):
+                yield Mark(line.get_transform(), x, y, int(every.number[int(row)]))
+
+
+def on_law(every: Cells, figure: Figure, held: Held) -> Iterator[Mark]:
+    """The medians of a power law's figure, each of one grid point."""
+    main = main_part(held)
+    for x, y in zip(*medians(main), strict=True):
+        yield Mark(figure.axes[0].transData, float(x), float(y), int(every.number[int(main.row[main.x == x][0])]))
+
+
+def placed(figure: Figure, marks: Iterable[Mark]) -> list[Spot]:
+    """Where the points lie on the picture of a figure whose layout is done; what has no listed point is left out."""
+    spots = []
+    for mark in marks:
+        x, y = mark.transform.transform((mark.x, mark.y)) / (figure.bbox.width, figure.bbox.height)
+        if np.isfinite([x, y]).all() and mark.point < POINTS:
+            spots.append((round(float(x), 4), round(float(1 - y), 4), mark.point))
+    return spots
+
+
+def told(every: Cells, figures: Mapping[str, Sequence[Spot]]) -> Markup:
+    """JSON for a ``<script type="application/json">``: no text in it can end the element."""
+    outcomes = every.outcomes
+    points = [
+        [one.values, [one.counts[name] for name in outcomes], one.share and [f"{value:.2f}" for value in one.share],
+         [[*cell[:1], outcomes.index(cell.outcome), *cell[2:]] for cell in one.cells]]
+        for one in every.points
+    ]  # fmt: skip
+    content = {"names": every.names, "fixed": every.fixed, "replay": every.replay, "outcomes": outcomes,
+               "points": points, "figures": figures}  # fmt: skip
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
