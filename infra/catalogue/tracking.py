@@ -177,15 +177,15 @@ def write_child(
     mlflow: Any, parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
 ) -> Literal["created", "updated", "unchanged"]:
     """Make the run of one grid point say what its rows say. A run counts as written once it is FINISHED."""
-    numbers = catalogue.numbers(point)
     own = {PARENT: parent.info.run_id, views.ORDER: views.order(point.axes, catalogue.naming_axes(plan))}
-    own |= {PLAN: plan["plan_id"], POINT: point.point_id, views.VERDICT: views.verdict(numbers, plan["level"])}
+    own |= {PLAN: plan["plan_id"], POINT: point.point_id, views.VERDICT: views.verdict(point.counts, plan["level"])}
     good = [run for run in found if run.info.status == "FINISHED" and says(run, own, point)][:1]
     if not good:
         noted = found[0].data.tags if found else {}  # what a reader noted on the old run stays
         labels = {name: value for name, value in noted.items() if name != "mlflow.runName"} | own
         start, end = catalogue.time_span(point.rows)
         run = mlflow.create_run(parent.info.experiment_id, start, labels, point.name)
+        numbers = catalogue.numbers(point)
         curve = [metric(LOSS, value, step) for step, value in catalogue.loss_curve(point.rows)]
         metrics = [metric(name, value) for name, value in numbers.items() if not (curve and name == LOSS)] + curve
         mlflow.log_batch(run.info.run_id, metrics, parameters(point.axes))

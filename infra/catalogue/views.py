@@ -8,9 +8,12 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
+from analysis.series import share
 from infra.catalogue.grid_points import laws, naming_axes, plan_label
 
 PLAN, POINT, ORDER, VERDICT = "widthlaw.plan", "widthlaw.point", "widthlaw.order", "verdict"
@@ -31,17 +34,17 @@ def sortable(value: Any) -> str:
     return f"{bits ^ (0xFFFFFFFFFFFFFFFF if bits >> 63 else 1 << 63):016x}"
 
 
-def verdict(numbers: Mapping[str, float], level: float) -> str:
+def verdict(counts: Mapping[str, float], level: float) -> str:
     """Whether a grid point's trainings fit at least as often as ``level``, by the 95% interval of its success rate."""
-    if "success_rate" not in numbers:
+    return judged(int(counts["fit"]), int(counts["trainings"] - counts["failed"]), level)
+
+
+@lru_cache(maxsize=4096)
+def judged(fits: int, trials: int, level: float) -> str:
+    if not trials:
         return "failed"
-    return (
-        "fits"
-        if numbers["success_rate_low"] > level
-        else "does not fit"
-        if numbers["success_rate_high"] < level
-        else "undecided"
-    )
+    _, low, high = share(fits, trials)
+    return "fits" if low > level else "does not fit" if high < level else "undecided"
 
 
 def views(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -54,11 +57,11 @@ def views(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     columns = [f"params.`{name}`" for name in names] + ["metrics.`success_rate`", "metrics.`median loss`"]
     columns += [f"tags.`{VERDICT}`", *(f"metrics.`median {name}`" for name in plan.get("metrics") or ["steps"])]
     columns += ["metrics.`trainings`"]
-    widths = {f"params.`{name}`": 40 + 9 * max(len(name), 4) for name in names} | {"metrics.`median loss`": 170}
+    widths = {f"params.`{name}`": 30 + 8 * max(len(name), 4) for name in names} | {"metrics.`median loss`": 130}
     common = {
         "selectedColumns": columns,
         "columnOrder": columns,
-        "columnWidths": {column: widths.get(column, 120) for column in columns},
+        "columnWidths": {column: widths.get(column, 105) for column in columns},
         "orderByKey": f"tags.`{ORDER}`",  # any order but the default one shows points without unfolding the plan
         "orderByAsc": True,
         "runsHiddenMode": "SHOW_ALL",
@@ -141,23 +144,21 @@ def entry(plan: Mapping[str, Any], experiment_id: str, run_id: str) -> str:
 def description(
     plan: Mapping[str, Any], law: Mapping[str, Any] | None, experiment_id: str, run_id: str, files: Iterable[str] = ()
 ) -> str:
-    """Markdown: claim, links, law and verdicts where there are any, figure, and the command that says it all again."""
-    names = sorted(files)
+    """Markdown: claim, links, law and verdicts where there are any, and the command that says it all again."""
     pages = {name: address for name, address in links(plan, experiment_id, run_id).items() if name != "plan"}
-    for name in (name for name in names if name.endswith(".html")):
-        page = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{name}?{MODEL_TRAINING}"
-        pages[name.removesuffix(".html")] = page
+    for name in sorted(files):
+        title = {".png": "figure", ".html": "report"}.get(PurePath(name).suffix)
+        if title and title not in pages:
+            pages[title] = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(name)}?{MODEL_TRAINING}"
     lines = [f"**{plain(plan['claim'])}**", "", in_a_line(pages), ""]
     for title, part in laws(law).items() if law else ():
         exponent, (low, high) = part["exponent"], part.get("interval") or (None, None)
         ends = ", ".join("?" if end is None else f"{end:.3f}" for end in (low, high))
         value = "no exponent" if exponent is None else f"exponent {exponent:.3f}"
         about = f"Law of {plan.get('critical')}\\*({plan.get('over')}){f', {plain(title)}' if title else ''}"
-        lines += [f"- {about}: **{value}**, 95% interval \\[{ends}\\]. {plain(part.get('status', ''))}".rstrip()]
+        lines += [f"- {about}: **{value}**, 95% interval [{ends}]. {plain(part.get('status', ''))}".rstrip()]
     for one in (law or {}).get("claims", ()):
-        lines += [f"- {plain(one['claim'])}: **{plain(one['label'])}** \\[{plain(one['tag'])}\\]"]
-    images = [name for name in names if name.endswith(".png")]
-    lines += ["", *(f"![{name}](get-artifact?path={quote(name)}&run_uuid={run_id})" for name in images)]
+        lines += [f"- {plain(one['claim'])}: **{plain(one['label'])}** [{plain(one['tag'])}]"]
     level = f"{VERDICT}: whether a grid point's success rate is above {plan['level']:g}, by its 95% interval"
-    fence = "`" * (1 + max([2, *map(len, re.findall("`+", plan["command"]))]))
-    return "\n".join([*lines, "", level, "", fence, plan["command"], fence])
+    ticks = "`" * (1 + max([0, *map(len, re.findall("`+", plan["command"]))]))
+    return "\n".join([*lines, "", level, "", f"{ticks} {plan['command']} {ticks}"])  # in a block it would not wrap
