@@ -50,7 +50,7 @@ def judged(fits: int, trials: int, level: float) -> str:
 def views(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The prepared views of a plan: "table" and "charts" of all its grid points, and "slice" where more than two axes
     vary: charts over the first two, the others at their middle value."""
-    names = naming_axes(plan)
+    names = [name for name in naming_axes(plan) if name in plan["axes"]]
     here = f"tags.`{PLAN}` = '{plan['plan_id']}' and tags.`{POINT}` != ''"
     middle = {name: sorted(plan["axes"][name])[len(plan["axes"][name]) // 2] for name in names[2:]}
     cut = "".join(f" and params.`{name}` = '{value}'" for name, value in middle.items())
@@ -91,7 +91,7 @@ def charts(plan: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
     """Loss curves; a number over the axis that is sought (or ``over``); all axes in parallel; two axes as a map."""
     critical, measured = plan.get("critical"), [f"median {name}" for name in plan.get("metrics") or ()]
     ends = ["success_rate"] if critical or not measured else measured[:2]
-    along = critical if critical in names else names[0]
+    along = critical if critical in names else names[0] if names else ""
     found: list[dict[str, Any]] = [
         {"type": "LINE", "metricKey": "median loss", "selectedMetricKeys": ["median loss"], "scaleType": "log"}
         | {"xAxisKey": "step", "xAxisScaleType": "linear", "lineSmoothness": 0, "range": {}, "yAxisKey": "metric"}
@@ -128,7 +128,7 @@ def links(plan: Mapping[str, Any], experiment_id: str, run_id: str) -> dict[str,
 
 
 def plain(text: str) -> str:
-    """Text for Markdown in which nothing becomes a link, an image or HTML."""
+    """Text for Markdown in which nothing becomes an image, HTML, or a link under another name."""
     return re.sub(r"([\\\[\]])", r"\\\1", text).replace("<", "&lt;")
 
 
