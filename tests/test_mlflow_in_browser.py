@@ -160,8 +160,10 @@ def test_the_table_reads_like_the_sweep(page, pages, expected, shots):
 def test_a_plain_visit_leads_to_the_table(page, pages, shots):
     """Without the address MLflow opens its view for LLM applications; the note above it leads on."""
     page.goto(pages["table"].split("#")[0] + "#/experiments")
+    sweep = page.get_by_role("link", name="width_vs_n").first
+    expect(sweep).to_be_visible()
     page.screenshot(path=shots / "experiments.png")
-    page.get_by_role("link", name="width_vs_n").first.click()
+    sweep.click()
     page.get_by_role("button", name="Got it").click()
     page.screenshot(path=shots / "plain-visit.png")
     with page.expect_popup() as opened:
