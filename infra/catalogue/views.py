@@ -5,6 +5,7 @@ an address with its key. Without that address its pages open in a view for LLM a
 """
 
 import json
+import math
 import re
 import struct
 from collections.abc import Iterable, Mapping
@@ -72,19 +73,11 @@ def views(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         ],
     }
     whole = common | {"searchFilter": here, "compareRunCharts": charts(plan, names)}
-    if not middle:
-        return {"table": whole, "charts": whole}
     # more points than are loaded: the first ones by address are spread over the grid, the first ones in order are not
-    spread = {"orderByKey": f"tags.`{POINT}`"} if points_asked(plan, names) > LOADED else {}
+    many = math.prod(len(plan["axes"][name]) for name in names) > LOADED
+    found = {"table": whole, "charts": whole | ({"orderByKey": f"tags.`{POINT}`"} if many else {})}
     cut_charts = {"searchFilter": here + cut, "compareRunCharts": charts(plan, names[:2])}
-    return {"table": whole, "charts": whole | spread, "slice": common | cut_charts}
-
-
-def points_asked(plan: Mapping[str, Any], names: Iterable[str]) -> int:
-    product = 1
-    for name in names:
-        product *= len(plan["axes"][name])
-    return product
+    return found | ({"slice": common | cut_charts} if middle else {})
 
 
 def charts(plan: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
