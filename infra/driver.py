@@ -224,7 +224,7 @@ def catalogued(request: Request, recipe: dict[str, Any], summary: report.Summary
     """Bring MLflow up to date; the line that says how to open it, or what to do later."""
     out, given = request.options.out, request.options.tracking_uri
     try:
-        tracking.sync(out, uri, artifacts=summary.files, law=summary.law, plan_ids=[recipe["plan_id"]])
+        tracking.sync(out, uri, artifacts=[*summary.files, report.PAGE], law=summary.law, plan_ids=[recipe["plan_id"]])
     except TrackingError as error:
         return f"MLflow     not up to date ({error}); later: {program()} sync {out} --tracking-uri URI"
     return f"MLflow     {program()} ui {out}" + (f" --tracking-uri {tracking.redacted(given)}" if given else "")

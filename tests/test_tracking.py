@@ -24,7 +24,7 @@ import pytest
 
 import trainables
 from infra.catalogue import grid_points as catalogue
-from infra.catalogue import tracking
+from infra.catalogue import tracking, views
 from infra.catalogue.tracking import Synced, TrackingError
 from infra.packing import pack
 from infra.planning import plan
@@ -128,11 +128,13 @@ def test_a_point_says_what_its_rows_say(out: str) -> None:
             assert metrics["success_rate"] == fit / SEEDS
             assert 0 <= metrics["success_rate_low"] <= metrics["success_rate"] <= metrics["success_rate_high"] <= 1
             for name in ("steps", "loss", "dist_max", "lambda0", "gram_drift", "compute_seconds"):
-                assert metrics[name] == statistics.median(row[name] for row in rows)
-            assert not {"seed", "success", "pack_seconds", "threads", "n"} & set(metrics)
+                assert metrics[f"median {name}"] == statistics.median(row[name] for row in rows)
+            assert not {f"median {name}" for name in ("seed", "success", "pack_seconds", "threads", "n")} & set(metrics)
             expected = {"n": str(n), "m": str(m), "d": "4", "init_scale": "1.0", "labels": "sign", "tolerance": "0.01"}
             assert run.data.params.items() >= expected.items()
             assert run.data.tags["widthlaw.point"] == rows[0]["point_id"]
+            sure = "fits" if fit == SEEDS else "does not fit" if not fit else "undecided"  # 5 of 5: [0.57, 1]
+            assert run.data.tags["verdict"] == sure
             assert run.info.end_time - run.info.start_time == 1500
     assert outcomes == {"fit", "unfit"}
 
@@ -141,7 +143,7 @@ def test_the_loss_curve_is_the_median_over_seeds_at_every_step_that_was_looked_a
     uri = tracking.default_uri(out)
     tracking.sync(out, uri)
     run = table(uri)["n=6 m=4"]
-    history = tracking.client(uri).get_metric_history(run.info.run_id, "loss")
+    history = tracking.client(uri).get_metric_history(run.info.run_id, "median loss")
     curves = [dict(zip(row["curve_step"], row["curve_loss"], strict=True)) for row in point_rows(out, n=6, m=4)]
     assert len({len(curve) for curve in curves}) > 1
     assert sorted(entry.step for entry in history) == sorted({step for curve in curves for step in curve})
@@ -162,6 +164,33 @@ def test_a_curve_by_hand() -> None:
     assert catalogue.loss_curve(rows.slice(3)) == []
 
 
+def test_the_order_of_points_is_that_of_their_values() -> None:
+    values = [-2, -0.5, 0.0, 1e-12, 0.5, 3, 16, 200.5, 1e9]
+    assert sorted(values, key=views.sortable) == values
+    plan = {"m": 16, "labels": "sign", "n": 4}
+    assert views.order(plan, ["n", "m"]) < views.order(plan | {"m": 128}, ["n", "m"]) < views.order({"n": 5}, ["n"])
+
+
+@pytest.mark.parametrize(
+    ("fit", "unfit", "failed", "verdict"),
+    [(4, 0, 0, "fits"), (3, 0, 1, "undecided"), (0, 4, 3, "does not fit"), (0, 0, 2, "failed"), (30, 10, 0, "fits")],
+)
+def test_a_verdict_needs_the_whole_interval(fit: int, unfit: int, failed: int, verdict: str) -> None:
+    """Wilson's 95% interval of 4 of 4 is [0.51, 1], of 3 of 3 [0.44, 1]."""
+    counts = catalogue.outcome_counts(["fit"] * fit + ["unfit"] * unfit + ["failed"] * failed)
+    assert views.verdict(counts, 0.5) == verdict
+
+
+def test_texts_of_a_plan_stay_texts() -> None:
+    """A claim or a command made by somebody else brings no link, image or HTML into MLflow's pages."""
+    hostile = "![x](http://a/x.png) <img src=x> `` ` ![y](z)"
+    plan = {"plan_id": "a" * 20, "family": "f", "axes": {"n": [1, 2]}, "over": "n", "seeds": 1, "level": 0.5}
+    text = views.description(plan | {"claim": hostile, "command": hostile}, None, "1", "r", ["figure.png"])
+    claim, command = text.splitlines()[0], text.splitlines()[-1]
+    assert claim == "**!\\[x\\](http://a/x.png) &lt;img src=x> `` ` !\\[y\\](z)**"
+    assert command == f"``` {hostile} ```"
+
+
 def test_failed_trainings_count_but_do_not_enter_the_rate() -> None:
     outcomes, losses = ["fit", "fit", "failed", "diverged"], [1.0, 3.0, None, float("nan")]
     rows = pa.table({"outcome": outcomes, "success": [1, 1, None, 0], "loss": losses})
@@ -169,7 +198,7 @@ def test_failed_trainings_count_but_do_not_enter_the_rate() -> None:
     numbers = catalogue.numbers(point)
     assert (numbers["trainings"], numbers["failed"], numbers["diverged"]) == (4, 1, 1)
     assert numbers["success_rate"] == 2 / 3
-    assert numbers["loss"] == 3.0  # of 1, 3 and infinity
+    assert numbers["median loss"] == 3.0  # of 1, 3 and infinity
 
 
 def test_a_second_sync_changes_no_byte(out: str) -> None:
@@ -218,7 +247,7 @@ def test_a_point_that_grew_is_written_anew(out: str) -> None:
     run = table(uri)["n=4 m=4"]
     assert run.data.metrics["trainings"] == SEEDS
     assert run.data.tags["note"] == "look here"
-    steps = [entry.step for entry in mlflow.get_metric_history(run.info.run_id, "loss")]
+    steps = [entry.step for entry in mlflow.get_metric_history(run.info.run_id, "median loss")]
     assert len(steps) == len(set(steps))
     assert table(uri)[f"{FAMILY} n=4..6 m=2..16, 5 seeds"].data.metrics["trainings"] == 3 * SEEDS + 3 * 3
 
@@ -242,7 +271,7 @@ def test_a_killed_sync_is_completed_without_duplicates(out: str, call: str) -> N
     import os, signal
     from itertools import count
     from mlflow import MlflowClient
-    from infra.catalogue import tracking
+    from infra.catalogue import tracking, views
     whole, calls = MlflowClient.{call}, count(1)
     def killed(*given):
         if next(calls) == 4:
@@ -300,9 +329,13 @@ def test_the_server(out: str, server: "subprocess.Popen[bytes]", port: int) -> N
         with urllib.request.urlopen(uri + path, timeout=10) as answer:
             assert answer.read().startswith(start)
     (recipe,) = records.read_plans(out)
-    number = parent.info.experiment_id
-    shown = f"runs?workflowType=machine_learning&viewStateShareKey=widthlaw-{recipe['plan_id']}"
-    assert tracking.page(tracking.default_uri(out), recipe, port) == f"{uri}/#/experiments/{number}/{shown}"
+    here = f"{uri}/#/experiments/{parent.info.experiment_id}/runs"
+    shown = f"workflowType=machine_learning&viewStateShareKey=widthlaw-{recipe['plan_id']}"
+    assert tracking.pages(tracking.default_uri(out), recipe, port) == {
+        "plan": f"{here}/{parent.info.run_id}?workflowType=machine_learning",
+        "table": f"{here}?{shown}",
+        "charts": f"{here}?{shown}-charts&compareRunsMode=CHART",
+    }
 
     with pytest.raises(TrackingError, match=r"localhost:\d+ refuses \(403\): .*--allowed-hosts"):
         tracking.check(f"http://localhost:{port}")

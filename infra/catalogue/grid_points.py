@@ -1,6 +1,5 @@
 """What the rows of a plan say about its grid points: the parameters and numbers of the MLflow catalogue."""
 
-import json
 import math
 import re
 from collections import Counter
@@ -89,15 +88,17 @@ def outcome_counts(outcomes: Sequence[str]) -> dict[str, float]:
 
 
 def numbers(point: Point) -> dict[str, float]:
-    """Counts, ``success_rate`` with its interval (failed trainings left out) and the median over seeds of each column.
+    """``success_rate`` with its interval (failed trainings left out), counts, and each column's ``median`` over seeds.
 
     A seed without a value is left out of a median, NaN counts as infinite, a median that is not finite is left out.
+    The success rate comes first: MLflow's page that compares runs draws the first metric.
     """
-    result = dict(point.counts)
-    trials = result["trainings"] - result["failed"]
+    result: dict[str, float] = {}
+    trials = point.counts["trainings"] - point.counts["failed"]
     if trials:
-        rate, low, high = share(int(result["fit"]), int(trials))
+        rate, low, high = share(int(point.counts["fit"]), int(trials))
         result |= {"success_rate": rate, "success_rate_low": low, "success_rate_high": high}
+    result |= point.counts
     measured = point.rows.column_names[point.rows.column_names.index("outcome") :]
     for name in measured:
         type_ = point.rows.schema.field(name).type
@@ -105,7 +106,7 @@ def numbers(point: Point) -> dict[str, float]:
             values = [value for value in point.rows[name].to_pylist() if value is not None]
             middle = median(math.inf if math.isnan(value) else value for value in values) if values else math.inf
             if math.isfinite(middle):
-                result[name] = float(middle)
+                result[f"median {name}"] = float(middle)
     return result
 
 
@@ -113,7 +114,7 @@ def loss_curve(rows: pa.Table) -> list[tuple[int, float]]:
     """(step, median loss over seeds), at every step at which some seed was looked at.
 
     A training counts with its latest value at or before the step, a finished one keeps its last; NaN counts as
-    infinite; steps where the median is not finite are left out. The last value is then the median of ``loss``.
+    infinite; steps where the median is not finite are left out. The last value is then ``median loss``.
     """
     if "curve_loss" not in rows.column_names:
         return []
@@ -168,29 +169,3 @@ def law_numbers(law: Mapping[str, Any]) -> dict[str, float]:
             if value is not None and math.isfinite(value):
                 found[f"{name} {suffix}".strip()] = float(value)
     return found
-
-
-def description(plan: Mapping[str, Any], law: Mapping[str, Any] | None) -> str:
-    """Markdown: the claim, the law where there is one, and the command that says it all again."""
-    lines = [plan["claim"], ""]
-    for title, part in laws(law).items() if law else ():
-        exponent, (low, high) = part["exponent"], part.get("interval") or (None, None)
-        ends = ", ".join("?" if end is None else f"{end:.3f}" for end in (low, high))
-        value = "no exponent" if exponent is None else f"exponent {exponent:.3f}"
-        about = f"Law of {plan.get('critical')}\\*({plan.get('over')}){f', {title}' if title else ''}"
-        lines += [f"{about}: **{value}**, 95% interval [{ends}]. {part.get('status', '')}".rstrip(), ""]
-    verdicts = [f"- {one['claim']}: **{one['label']}** [{one['tag']}]" for one in (law or {}).get("claims", ())]
-    return "\n".join([*lines, *verdicts, *([""] if verdicts else []), "```", plan["command"], "```"])
-
-
-def table_view(plan: Mapping[str, Any]) -> tuple[str, str]:
-    """Key and value of MLflow's shared view of a plan: the table of its grid points with the columns of a sweep."""
-    columns = [f"params.`{name}`" for name in naming_axes(plan)]
-    columns += [f"metrics.`{name}`" for name in ("success_rate", "trainings", "steps", "loss")]
-    view = {
-        "selectedColumns": columns,
-        "searchFilter": f"tags.`widthlaw.plan` = '{plan['plan_id']}' and tags.`widthlaw.point` != ''",
-        "orderByKey": "metrics.`success_rate`",  # any order but the default one shows points without unfolding the plan
-        "orderByAsc": True,
-    }
-    return f"widthlaw-{plan['plan_id']}", json.dumps(view)

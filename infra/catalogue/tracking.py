@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infra.catalogue import grid_points as catalogue
+from infra.catalogue import views
 from infra.catalogue.mlflow_calls import (
     CALL_SECONDS,
     TrackingError,
@@ -47,16 +48,17 @@ __all__ = [
     "check",
     "default_uri",
     "following",
-    "page",
+    "pages",
     "redacted",
     "sync",
     "ui_command",
     "unmade",
 ]
 
-PLAN, POINT, DIGEST = "widthlaw.plan", "widthlaw.point", "widthlaw.digest."
+PLAN, POINT, DIGEST = views.PLAN, views.POINT, "widthlaw.digest."
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
-MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # for the list of experiments; see page
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # for the list of experiments; see views
+LOSS = "median loss"  # the one metric with steps
 PAGE = 1000
 TAG_LENGTH = 8000  # MLflow's limit on a tag's value
 
@@ -96,6 +98,7 @@ def sync(
                 mlflow = client(tracking_uri)
                 parent, children = find_runs(mlflow, experiment(mlflow, tracking_uri, plan), plan)
                 check_place(tracking_uri, parent)
+                note(mlflow, parent, plan)
                 for point in catalogue.points(plan, rows):
                     if over and over.is_set():
                         return Synced(**counts)
@@ -104,17 +107,18 @@ def sync(
     return Synced(**counts)
 
 
-def page(tracking_uri: str, plan: Mapping[str, Any], port: int = 5000) -> str:
-    """Address of the table of a plan's grid points, once ``ui_command`` runs. TrackingError as in ``check``.
+def pages(tracking_uri: str, plan: Mapping[str, Any], port: int = 5000) -> dict[str, str]:
+    """Addresses of a plan's run, of the table of its grid points and of their charts, once ``ui_command`` runs.
 
-    MLflow's pages open in a view for LLM applications unless the address says otherwise, and without these columns.
+    TrackingError as in ``check``.
     """
     check(tracking_uri)
     with calls(tracking_uri, CALL_SECONDS):
-        number = experiment(client(tracking_uri), tracking_uri, plan)
+        mlflow = client(tracking_uri)
+        number = experiment(mlflow, tracking_uri, plan)
+        parent, _ = find_runs(mlflow, number, plan)
     base = redacted(tracking_uri).rstrip("/") if tracking_uri.startswith("http") else f"http://127.0.0.1:{port}"
-    query = f"workflowType=machine_learning&viewStateShareKey={catalogue.table_view(plan)[0]}"
-    return f"{base}/#/experiments/{number}/runs?{query}"
+    return {name: f"{base}/{link}" for name, link in views.links(plan, number, parent.info.run_id).items()}
 
 
 def read_file(out: str, name: str) -> bytes:
@@ -128,19 +132,29 @@ def read_file(out: str, name: str) -> bytes:
 
 
 def experiment(mlflow: Any, tracking_uri: str, plan: Mapping[str, Any]) -> str:
-    """Id of the sweep's experiment, made or restored if need be."""
+    """Id of the sweep's experiment, made or restored if need be, with the views of the plan."""
     found = mlflow.get_experiment_by_name(plan["sweep"])
-    key, view = catalogue.table_view(plan)
-    wanted = MODEL_TRAINING | {NOTE: plan["claim"][:TAG_LENGTH], f"mlflow.sharedViewState.{key}": view}
     if found is None:
-        folder = artifact_folder(tracking_uri)
-        return str(mlflow.create_experiment(plan["sweep"], folder and folder.as_uri(), tags=wanted))
+        folder, claim = artifact_folder(tracking_uri), views.plain(plan["claim"])[:TAG_LENGTH]
+        number = mlflow.create_experiment(plan["sweep"], folder and folder.as_uri(), MODEL_TRAINING | {NOTE: claim})
+        found = mlflow.get_experiment(number)
     if found.lifecycle_stage == "deleted":
         mlflow.restore_experiment(found.experiment_id)
-    for name, value in wanted.items():
-        if name not in found.tags:
+    kind = {} if "mlflow.experimentKind" in found.tags else MODEL_TRAINING
+    for name, value in (kind | views.shared_views(plan)).items():
+        if found.tags.get(name) != value:
             mlflow.set_experiment_tag(found.experiment_id, name, value)
     return str(found.experiment_id)
+
+
+def note(mlflow: Any, parent: Any, plan: Mapping[str, Any]) -> None:
+    """Add the plan's links to the experiment's note, which is at the top of all its pages; what is there stays."""
+    number, run_id = parent.info.experiment_id, parent.info.run_id
+    text = mlflow.get_experiment(number).tags.get(NOTE, "")
+    between = "\n" if "](#/" in text else " — " if text else ""  # the first plan's are in the line that is always seen
+    whole = text + between + views.entry(plan, number, run_id)
+    if run_id not in text and len(whole) <= TAG_LENGTH:
+        mlflow.set_experiment_tag(number, NOTE, whole)
 
 
 def check_place(tracking_uri: str, run: Any) -> None:
@@ -167,7 +181,7 @@ def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple
         children.setdefault(run.data.tags.get(POINT, ""), []).append(run)
     if parents := children.pop("", []):
         return min(parents, key=lambda run: (run.info.start_time, run.info.run_id)), children
-    labels = {PLAN: plan["plan_id"], NOTE: catalogue.description(plan, None)[:TAG_LENGTH]}
+    labels = {PLAN: plan["plan_id"]}
     return mlflow.create_run(experiment_id, tags=labels, run_name=catalogue.plan_label(plan)), children
 
 
@@ -175,16 +189,17 @@ def write_child(
     mlflow: Any, parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
 ) -> Literal["created", "updated", "unchanged"]:
     """Make the run of one grid point say what its rows say. A run counts as written once it is FINISHED."""
-    good = [run for run in found if run.info.status == "FINISHED" and says(run, parent, point)][:1]
+    own = {PARENT: parent.info.run_id, views.ORDER: views.order(point.axes, catalogue.naming_axes(plan))}
+    own |= {PLAN: plan["plan_id"], POINT: point.point_id, views.VERDICT: views.verdict(point.counts, plan["level"])}
+    good = [run for run in found if run.info.status == "FINISHED" and says(run, own, point)][:1]
     if not good:
         noted = found[0].data.tags if found else {}  # what a reader noted on the old run stays
-        labels = {name: value for name, value in noted.items() if name != "mlflow.runName"}
-        labels |= {PARENT: parent.info.run_id, PLAN: plan["plan_id"], POINT: point.point_id}
+        labels = {name: value for name, value in noted.items() if name != "mlflow.runName"} | own
         start, end = catalogue.time_span(point.rows)
         run = mlflow.create_run(parent.info.experiment_id, start, labels, point.name)
-        curve = [metric("loss", value, step) for step, value in catalogue.loss_curve(point.rows)]
         numbers = catalogue.numbers(point)
-        metrics = [metric(name, value) for name, value in numbers.items() if not (curve and name == "loss")] + curve
+        curve = [metric(LOSS, value, step) for step, value in catalogue.loss_curve(point.rows)]
+        metrics = [metric(name, value) for name, value in numbers.items() if not (curve and name == LOSS)] + curve
         mlflow.log_batch(run.info.run_id, metrics, parameters(point.axes))
         mlflow.set_terminated(run.info.run_id, "FINISHED", end)
     for run in found:
@@ -193,10 +208,10 @@ def write_child(
     return "unchanged" if good else "updated" if found else "created"
 
 
-def says(run: Any, parent: Any, point: catalogue.Point) -> bool:
-    """Whether a run hangs under ``parent`` and has the point's numbers of trainings and outcomes."""
+def says(run: Any, own: Mapping[str, str], point: catalogue.Point) -> bool:
+    """Whether a run has the tags ``own`` and the point's numbers of trainings and outcomes."""
     counts = {name: run.data.metrics.get(name) for name in point.counts}
-    return run.data.tags.get(PARENT) == parent.info.run_id and counts == point.counts
+    return run.data.tags.items() >= own.items() and counts == point.counts
 
 
 def write_parent(
@@ -213,18 +228,22 @@ def write_parent(
     if final:
         parts = {"rows": {"rows.parquet": parquet(rows)} if len(rows) else {}, "files": dict(files)}
         parts["law"] = {"laws.json": json.dumps(law, indent=1, sort_keys=True).encode()} if law else {}
+    text = views.description(plan, law, run.info.experiment_id, run.info.run_id, files)[:TAG_LENGTH]
+    if law or DIGEST + "note" not in run.data.tags:  # a description without the law does not replace one with it
+        parts["note"] = {NOTE: text.encode()}
     digests = {DIGEST + part: digest(named) for part, named in parts.items() if named}
     changed = {name: value for name, value in digests.items() if run.data.tags.get(name) != value}
     numbers = catalogue.totals(plan, rows)
     with tempfile.TemporaryDirectory() as folder:
         for part, named in parts.items():
-            if DIGEST + part in changed:
+            if part != "note" and DIGEST + part in changed:
                 for name, content in named.items():
                     Path(folder, name).write_bytes(content)
                     mlflow.log_artifact(run.info.run_id, str(Path(folder, name)))
     if law and DIGEST + "law" in changed:
         numbers |= catalogue.law_numbers(law)
-        changed[NOTE] = catalogue.description(plan, law)[:TAG_LENGTH]
+    if DIGEST + "note" in changed:
+        changed[NOTE] = text
     metrics = [metric(name, value) for name, value in numbers.items() if run.data.metrics.get(name) != value]
     params = {} if run.data.params else catalogue.settings(plan)
     if metrics or params or changed:

@@ -39,7 +39,9 @@ def sync(results: Results, *, tracking_uri: Uri = None) -> None:
     uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
     for plan in records.plans_to_report(results):
         summary = reports.conclude(results, plan["plan_id"])
-        done = tracking.sync(results, uri, artifacts=summary.files, law=summary.law, plan_ids=[plan["plan_id"]])
+        done = tracking.sync(
+            results, uri, artifacts=[*summary.files, reports.PAGE], law=summary.law, plan_ids=[plan["plan_id"]]
+        )
         counts = f"{done.created} runs created, {done.updated} updated, {done.unchanged} unchanged"
         print(f"{plan['sweep']} {plan['family']}: {counts}")
 
@@ -88,10 +90,12 @@ def families(name: Annotated[str | None, Parameter(help="One of them, with its e
 def ui(
     results: Results, *, tracking_uri: Uri = None, port: Annotated[int, Parameter(help="Local port.")] = 5000
 ) -> None:
-    """Open MLflow's pages on RESULTS: prints the address of each sweep's table, serves until Ctrl-C."""
+    """Open MLflow's pages on RESULTS: prints where each sweep's run, table and charts are, serves until Ctrl-C."""
     uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
     for plan in records.plans_to_report(results):
-        print(f"{plan['sweep']} {plan['family']}: {tracking.page(uri, plan, port)}", flush=True)
+        found = tracking.pages(uri, plan, port)
+        print(f"{plan['sweep']} {plan['family']}", *(f"  {name:6} {page}" for name, page in found.items()), sep="\n")
+    sys.stdout.flush()
     with contextlib.suppress(KeyboardInterrupt):
         command = ["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"]
         subprocess.run(command, env=os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}, check=False)
