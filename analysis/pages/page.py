@@ -15,7 +15,6 @@ from markupsafe import Markup, escape
 
 from analysis import chosen
 from analysis.board.held import Board
-from analysis.pages.tables import measured
 from analysis.study import Study, false_stops
 from infra.store import records
 
@@ -110,7 +109,6 @@ def environment() -> Environment:
         "code": lambda text: Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text)))),
         "number": number,
         "ends": ends,
-        "measured": measured,
         "minus": lambda text: text.replace("-", "−"),
     }
     return templates
