@@ -20,7 +20,8 @@ def table(head: Row, rows: Iterable[Row]) -> str:
 
 
 def line(cells: Row, tag: str) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
+    start = f'<{tag} style="text-align:left">'  # notebooks put everything to the right
+    return f"<tr>{''.join(f'{start}{escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
 
 
 def number(value: float) -> str:

@@ -95,8 +95,8 @@ class Study:
             for group in self.groups for law in [group.law.summary().split("\n")[0]]
         ]  # fmt: skip
         laws = rich.table(("", "law", "95% envelope", "status", "verdicts"), rows)
-        outcomes = rich.table(("outcome", "trainings"), [one for one in self.counts.items() if one[1]])
-        return rich.block(self.plan["claim"], told, laws, outcomes)
+        outcomes = ", ".join(f"{count:,} {name}" for name, count in self.counts.items() if count)
+        return rich.block(self.plan["claim"], [*told, f"trainings: {outcomes}"], laws)
 
     def label(self, axis: str) -> str:
         """An axis as figures name it: its meaning up to the first semicolon, and its name."""

@@ -92,7 +92,7 @@ class Board:
             (one.claim.name, one.where, one.predicted, one.measured, one.verdict.label, one.claim.tag)
             for one in self.held
         ]
-        head = f"{len(self.held)} verdicts, {len(self.unanswered)} claims without an answer"
+        head = f"verdicts: {len(self.held)}; claims without an answer here: {len(self.unanswered)}"
         titles = ("claim", "at", "predicted", "measured", "verdict", "tag")
         silent = rich.table(("claim", "why it has no answer"), [(claim.name, why) for claim, why in self.unanswered])
         return rich.block(head, [], rich.table(titles, rows), silent)

@@ -156,8 +156,11 @@ def draw_power_law(axes: Axes, law: PowerLaw) -> None:
         ends = f"[{law.envelope[0]:.2f}, {law.envelope[1]:.2f}]"
         axes.fill_between(x, low, high, color=LINE, alpha=0.25, lw=0, zorder=2)
         axes.plot(x, middle, color=LINE, lw=1.6, zorder=3, label=f"$x^{{{law.exponent:.2f}}}${floor}, envelope {ends}")
+        plain_decades(axes)
+        caption(axes, "")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.minorticks_off()
     axes.grid(color="0.92", lw=0.6)
-    caption(axes, "")
 
 
 def symbol(axis: str) -> str:
