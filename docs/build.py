@@ -27,8 +27,9 @@ VERDICTS = HERE / "verdicts.json"
 MADE = "<!-- Written by python docs/build.py: edit the family, not this page. -->"
 DIFFERENCES = "Differences from the paper"
 DIRECTIONS = {
-    "sufficient": "enough", "necessary": "needed", "rate": "a power law", "inequality": "in every training",
-    "probability": "a share of the trainings", "order": "a comparison",
+    "sufficient": "what suffices", "necessary": "what is needed", "rate": "how a number scales",
+    "inequality": "what holds in every training", "probability": "in what share of the trainings it holds",
+    "order": "which of two is larger",
 }  # fmt: skip
 OF_LAW = ("exponent", "interval", "envelope", "status", "over_range")
 Entry = dict[str, Any]
@@ -191,7 +192,10 @@ def claim(told: Any, measured: list[Entry]) -> str:
     source = ", ".join(
         filter(None, [told["source"][0], told["source"][1] and f"arXiv {told['source'][1]}", told["source"][2]])
     )
-    lines = [f"{plain(told['statement'])}.", f"{plain(source)}. Tag: {told['tag']}; {DIRECTIONS[told['direction']]}."]
+    lines = [
+        f"{plain(sentence(told['statement']))}.",
+        f"{plain(source)}. Tag: {told['tag']}. It says {DIRECTIONS[told['direction']]}.",
+    ]
     if where := told.get("where"):
         lines.append(f"Speaks at {', '.join(f'`{name}` = `{value}`' for name, value in where.items())}.")
     if given := told.get("hypotheses"):
