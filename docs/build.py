@@ -122,8 +122,8 @@ def split(module: Any) -> tuple[str, str]:
 
 
 def sentence(text: str) -> str:
-    """With a capital first, the rest as it is: H and h are not the same."""
-    return text[:1].upper() + text[1:]
+    """With a capital first where that is a word; a formula stays as it is: m and M are not the same."""
+    return text[:1].upper() + text[1:] if re.match(r"[a-z]{2,}\b(?!_)", text) else text
 
 
 def markdown(block: str) -> str:
@@ -193,7 +193,7 @@ def claim(told: Any, measured: list[Entry]) -> str:
         filter(None, [told["source"][0], told["source"][1] and f"arXiv {told['source'][1]}", told["source"][2]])
     )
     lines = [
-        f"{plain(sentence(told['statement']))}.",
+        f"{plain(told['statement'])}.",
         f"{plain(source)}. Tag: {told['tag']}. It says {DIRECTIONS[told['direction']]}.",
     ]
     if where := told.get("where"):

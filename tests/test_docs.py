@@ -76,6 +76,7 @@ def test_verdicts_come_from_laws_json_and_an_old_one_says_so(build, tmp_path):
 
 def test_text_of_a_docstring_is_no_markup(build):
     assert build.plain("a*_j <b> [derived], ``x_y`` and `z_1`") == r"a\*\_j \<b\> \[derived\], `x_y` and `z_1`"
+    assert [build.sentence(text) for text in ("eq. (1)", "m = n", "y_i w")] == ["Eq. (1)", "m = n", "y_i w"]
     assert build.markdown("    (1)  x\n      y") == "```text\n(1)  x\n  y\n```"
 
 
