@@ -114,8 +114,7 @@ def section(out: str, recipe: str, _sha256: str) -> Section:
     found = study(out, json.loads(recipe))
     held = board(found)
     pictures = draw(out, found, held)
-    texts = {name: text for name, text in tables.of(found, held).items() if text}
-    files = {f"tables/{found.stem}-{name}.tex": text for name, text in texts.items()}
+    files = tables.files(found, held)
     for name, text in files.items():
         storage.write_bytes(out, name, text.encode())
     return Section(found, held, pictures, tuple(files))
@@ -129,6 +128,11 @@ def phase(found: Study) -> Figure:
 
 def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
     """Draw and write every figure that the rows bear: PDF and PNG in ``figures/``, SVG for the page."""
+    return {key: keep(out, found, key, *one) for key, one in figures(found, held).items()}
+
+
+def figures(found: Study, held: Board) -> dict[str, tuple[Figure, str]]:
+    """Every figure that the rows bear, by key, with its caption."""
     plan = found.plan
     over, critical = plan["over"], plan["critical"]
     drawn: dict[str, tuple[Figure, str]] = {}
@@ -166,15 +170,20 @@ def draw(out: str, found: Study, held: Board) -> dict[str, Picture]:
             drawn[one.slug] = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp), text
     if packs := timeline(found.rows, over):
         drawn["timeline"] = timeline_figure(packs, over, found.stamp), told(packs, over)
-    return {key: keep(out, found, key, *one) for key, one in drawn.items()}
+    return drawn
 
 
 def keep(out: str, found: Study, key: str, figure: Figure, caption: str) -> Picture:
     """Write one figure as PDF and PNG; the picture for the page."""
-    name = found.stem if key == "phase" else f"{found.stem}-{key}"
+    name = named(found, key)
     for kind in ("pdf", "png"):
         storage.write_bytes(out, f"figures/{name}.{kind}", encoded(figure, kind))
     return Picture(encoded(figure, "svg"), name, caption, figure.get_figwidth())
+
+
+def named(found: Study, key: str) -> str:
+    """The name of a figure's files."""
+    return found.stem if key == "phase" else f"{found.stem}-{key}"
 
 
 def upper(text: str) -> str:

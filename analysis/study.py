@@ -105,7 +105,11 @@ class Study:
 
 def study(out: str, plan: Mapping[str, Any]) -> Study:
     """Read and fit one plan of a results folder."""
-    rows = records.plan_rows(out, plan)
+    return studied(plan, records.plan_rows(out, plan))
+
+
+def studied(plan: Mapping[str, Any], rows: pa.Table) -> Study:
+    """Fit the rows of one plan."""
     groups = tuple(fitted(plan, setting, part) for setting, part in split(plan, rows)) if plan["critical"] else ()
     counts = tallied(rows) | {"asked for": records.asked(plan, len(rows))}
     counts["not recorded"] = max(0, counts["asked for"] - len(rows))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import trainables
@@ -79,7 +80,8 @@ def run(request: Request, end: Ending) -> int:
     environment.reachable(address)
     uri = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out))
     with exclusive(out):
-        tracking.check(uri)
+        if not tracking.unmade(uri):  # else it is made while the first packs train
+            tracking.check(uri)
         records.write_plan(out, recipe)
         records.set_aside(out, foreign, (family, plan.row_schema(family)))
         if adaptive:
@@ -97,7 +99,10 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
     out = request.options.out
     from infra import engine  # imports Ray, which reads its environment then
 
+    pricing = Thread(target=plan.price, args=(request.family, cells), daemon=True)
+    pricing.start()  # Ray starts meanwhile
     with engine.connected(address):
+        pricing.join()
         setup = setup_of(request, address)
         packs = plan.packs(request.family, cells, setup.device, setup.side_by_side, setup.budget)
         progress = Progress(packs, recorded_counts(out, recipe), recipe, quiet=request.options.quiet)

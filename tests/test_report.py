@@ -11,6 +11,7 @@ import pytest
 
 from analysis import report
 from analysis.board.board import board
+from analysis.figures import fitted
 from analysis.pages import tables
 from analysis.powerlaws.fitting import fit_power_law
 from analysis.study import study

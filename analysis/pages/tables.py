@@ -27,6 +27,11 @@ def of(found: Study, held: Board) -> dict[str, str]:
     }
 
 
+def files(found: Study, held: Board) -> dict[str, str]:
+    """The tables with lines, by the names of their files."""
+    return {f"tables/{found.stem}-{name}.tex": text for name, text in of(found, held).items() if text}
+
+
 def forms(found: Study) -> str:
     """The forms of m*(n) that were compared, one block per group."""
     lines = []

@@ -36,11 +36,23 @@ from infra.catalogue.mlflow_calls import (
     redacted,
     tags,
     ui_command,
+    unmade,
 )
 from infra.store import records, storage
 from infra.store.storage import ResultsError, first_line
 
-__all__ = ["Synced", "TrackingError", "check", "default_uri", "following", "page", "redacted", "sync", "ui_command"]
+__all__ = [
+    "Synced",
+    "TrackingError",
+    "check",
+    "default_uri",
+    "following",
+    "page",
+    "redacted",
+    "sync",
+    "ui_command",
+    "unmade",
+]
 
 PLAN, POINT, DIGEST = "widthlaw.plan", "widthlaw.point", "widthlaw.digest."
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from analysis import difference
+from analysis import export as exports
 from analysis import fit as fits
 from analysis import report as reports
 from analysis.fit import DataError
@@ -55,6 +56,23 @@ def report(
     if page is None and len(results) != 1:
         raise DataError("report: give one results folder, or several with --page FILE.html")
     print(reports.write_report(results[0]) if page is None else reports.write_board(results, page))
+
+
+@app.command
+def export(
+    results: Results,
+    *,
+    paper: Annotated[str, Parameter(help="Folder to write, new or an earlier export, which it replaces.")],
+    licence: Annotated[str, Parameter(help="An SPDX identifier, or a text.")] = exports.LICENCE,
+    author: Annotated[
+        list[str] | None, Parameter(help="'Family, Given', or a name as it stands; may be given more than once.")
+    ] = None,
+) -> None:
+    """Write the data set that goes with a paper: Parquet, dictionary, figures, tables, and a Makefile that makes them.
+
+    The folder stands for itself: README.md says how to read it with pandas, polars, DuckDB, R and Julia.
+    """
+    tell(str(exports.export(results, paper, licence, author or [])))
 
 
 @app.command

@@ -5,6 +5,7 @@ quarter-octave, eighth-octave, decade, half-decade (geometric) or ``+S`` (arithm
 values to 12 digits, so that 0:0.3:+0.1 and 0,0.1,0.2,0.3 are the same cells.
 """
 
+import contextlib
 import math
 import re
 from collections import Counter, defaultdict
@@ -220,6 +221,19 @@ def pack_of(family: str, lot: Sequence[tuple[Any, Cost]], state: int, peak: int)
     return Pack(family, to_columns([cell for cell, _ in lot]), size, flops, size * state, steps, max(2, size) * peak)
 
 
+def price(family: str, cells: Sequence[Any]) -> None:
+    """Know the cost of each grid point and the peak of each shape when ``packs`` asks; errors are told there."""
+    shapes = set()
+    with contextlib.suppress(PlanError):
+        for point in (cell for cell in cells if cell.seed == 0):
+            cost(family, point)
+            shape = tuple(getattr(point, name) for name in trainables.load(family).SHAPE)
+            if shape not in shapes:
+                shapes.add(shape)
+                peak(family, point)
+
+
+@lru_cache(maxsize=10_000)
 def cost(family: str, cell: Any) -> Cost:
     """FLOPs per step (matrix products, and one for each number of the state), step budget and bytes of one cell.
 
