@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
 
+from analysis import rich
 from analysis.claims.theory import Claim, claims
 from analysis.claims.verdict import Verdict, against_exponent
 from analysis.series import settings, titled
@@ -84,6 +85,18 @@ class Study:
         """Labels of the over and the critical axis ("" where there is none)."""
         over, critical = (self.label(name) if name else "" for name in (self.plan["over"], self.plan["critical"]))
         return over, critical
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the question, what a training must do, and each group's law with its verdicts."""
+        told = [f"a training fits: {self.plan['criterion'].replace('`', '')}", self.stamp]
+        rows = [
+            (group.title, law, f"[{group.law.envelope[0]:.2f}, {group.law.envelope[1]:.2f}]", group.law.status,
+             "; ".join(f"{one.claim.name}: {one.label}" for one in group.verdicts))
+            for group in self.groups for law in [group.law.summary().split("\n")[0]]
+        ]  # fmt: skip
+        laws = rich.table(("", "law", "95% envelope", "status", "verdicts"), rows)
+        outcomes = ", ".join(f"{count:,} {name}" for name, count in self.counts.items() if count)
+        return rich.block(self.plan["claim"], [*told, f"trainings: {outcomes}"], laws)
 
     def label(self, axis: str) -> str:
         """An axis as figures name it: its meaning up to the first semicolon, and its name."""

@@ -52,7 +52,11 @@ def test_declares_what_the_contract_names(module):
     assert fields[-1].name == "seed"
     assert all(field.metadata["meaning"] and field.metadata["unit"] for field in fields)
     assert set(module.SHAPE) <= {field.name for field in fields}
-    assert "arXiv" in module.__doc__ and "(1)" in module.__doc__
+    assert "arXiv" in module.__doc__, "the docstring names a paper with its arXiv number"
+    assert "(1)" in module.__doc__, "the docstring has numbered equations"
+    assert "\nDifferences from the paper" in module.__doc__, (
+        "the docstring says where the family differs from its paper"
+    )
     assert module.VERSION and module.CRITERION
 
 

@@ -1,12 +1,16 @@
 """Model families: one module per paper, pure torch, read beside the paper.
 
-A family is a module with these names, written for ONE training; ``infra.packing.pack`` stacks and vectorises them.
+A family is a module with these names, written for ONE training; ``infra.packing.pack`` stacks and vectorises them. Its
+docstring is its page in docs/families/: a title; the paper, with an arXiv number; the equations, indented and numbered
+"(1)", which COLUMNS and docstrings refer to; at the end a paragraph "Differences from the paper: ...".
+docs/tutorial.md writes one from nothing.
 
     Cell            frozen dataclass: one field per axis (made with ``axis``), the paper's symbols, ending in ``seed``;
                     numbers that the training is free to choose, such as its step size, are marked as knobs
     SHAPE           names of the fields that fix tensor shapes or dtype: equal for all cells of a pack
     VERSION         numerics version: raise it when a change alters any number in a row
-    SMALL           a cell that trains in well under a second
+    SMALL           a cell that trains in well under a second; the contract trains packs of 200, also at ``n`` = 45, so
+                    keep its step budget small
     COLUMNS         name -> (meaning, unit) for every number that ``observe``, ``measure`` and ``theory`` return
     CRITERION       what ``solved`` means, in words, for figures and reports
     CLAIMS          what the paper claims, made with ``claim``: names of axes and COLUMNS, so that rows can answer

@@ -14,8 +14,9 @@ Large width [derived]: (1/m) sum_r |w_r(k) - w_r(0)|^2 -> r(0) . Hinf^{-1} r(0) 
 Two exact forms of update (2), chosen by shape alone: the plain one holds W (m x d); the Gram form holds C (n x m) with
 W = W(0) + C^T X, so that pre-activations are Z = X W^T = Z(0) + G C, G = X X^T. 2 n^2 m flops a step against 4 n d m.
 
-Differences from the paper: inputs may carry noise (then |x_i| is not exactly 1), weights an initialisation scale, and
-the step size is ``step_size`` / lambda_max(Hinf) instead of an unstated eta = O(lambda0 / n^2).
+Differences from the paper: data are random, inputs uniform on the unit sphere; inputs may carry noise (then |x_i| is
+not exactly 1), weights an initialisation scale; the step size is ``step_size`` / lambda_max(Hinf) instead of an
+unstated eta = O(lambda0 / n^2); a training ends at ``tolerance`` or with its budget, where the paper's goes on to 0.
 """
 
 import math

@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from analysis import rich
 from analysis.claims.theory import Array, Claim
 from analysis.claims.verdict import Verdict
 from analysis.powerlaws.fitting import PowerLaw
@@ -53,6 +56,29 @@ class Held:
         """For file names: the claim's name in words joined by hyphens."""
         return "-".join("".join(c if c.isalnum() else " " for c in self.claim.name.lower()).split())
 
+    @property
+    def measured(self) -> str:
+        """The exponent with its envelope, or what the trainings say where there is no exponent."""
+        if self.cells is not None and self.cells.ratio.size:
+            ratio = self.cells.ratio
+            return f"measured / bound: median {np.median(ratio):.2g}, most {ratio.max():.2g}"
+        if self.law is None:
+            return self.verdict.law
+        if not math.isfinite(self.law.exponent):
+            return f"no exponent: {self.law.status}"
+        low, high = self.law.envelope
+        broken = getattr(self.law, "broken", None)
+        if self.law.status == "broken" and broken is not None:
+            first = f"{broken.before:.2f}, from {self.claim.over} = {broken.at:.3g} on"
+            return f"{first} {broken.after:.2f} [{low:.2f}, {high:.2f}]"
+        return f"{self.law.exponent:.2f} [{low:.2f}, {high:.2f}]"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the claim, what was measured, the verdict."""
+        where = f" ({self.where})" if self.where else ""
+        told = [f"predicted: {self.predicted}", f"measured: {self.measured}", self.verdict.sentence, self.remark]
+        return rich.block(f"{self.claim.name}{where}: {self.verdict.label}", told)
+
 
 @dataclass(frozen=True)
 class Board:
@@ -60,3 +86,14 @@ class Board:
 
     held: tuple[Held, ...]
     unanswered: tuple[tuple[Claim, str], ...]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a line for each claim."""
+        rows = [
+            (one.claim.name, one.where, one.predicted, one.measured, one.verdict.label, one.claim.tag)
+            for one in self.held
+        ]
+        head = f"verdicts: {len(self.held)}; claims without an answer here: {len(self.unanswered)}"
+        titles = ("claim", "at", "predicted", "measured", "verdict", "tag")
+        silent = rich.table(("claim", "why it has no answer"), [(claim.name, why) for claim, why in self.unanswered])
+        return rich.block(head, [], rich.table(titles, rows), silent)

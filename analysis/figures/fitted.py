@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from analysis.board.held import Held, Part
-from analysis.claims.theory import Array
+from analysis.claims.theory import Array, Claim
 from analysis.figures.phase import draw_law, draw_slope
 from analysis.figures.style import LINE, STYLE, THEOREM, caption, cloud, plain_decades, sign, thinned
+from analysis.powerlaws.fitting import PowerLaw
 from analysis.study import Panel, Study
+from analysis.thresholds.law import ThresholdLaw
 
 POINTS, MIDDLE, OTHERS = "#6baed6", "#08306b", "0.72"  # single trainings, their median, what is not the subject
 KINDS = {
@@ -29,7 +31,7 @@ def thresholds_figure(found: Study) -> Figure:
         figure = Figure(figsize=(4.6 * len(panels) + 0.4, 5.4))
         grid = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey="row", height_ratios=(2.4, 1))
         for (upper, lower), panel in zip(grid.T, panels, strict=True):
-            draw_thresholds(upper, panel)
+            draw_thresholds(upper, panel.law, panel.claim, panel.title)
             draw_local(lower, panel)
             lower.set_xlabel(found.names[0])
         grid[0, 0].set_ylabel(f"critical {found.names[1]}*")
@@ -39,24 +41,24 @@ def thresholds_figure(found: Study) -> Figure:
     return figure
 
 
-def draw_thresholds(axes: Axes, panel: Panel) -> None:
+def draw_thresholds(axes: Axes, law: ThresholdLaw, claim: Claim | None = None, title: str = "") -> None:
     """The points, the law with its band and the theorem's slope, on logarithmic axes that show the points."""
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
-    ends = np.array([end for point in panel.law.points for end in (*point.interval, point.critical)])
+    ends = np.array([end for point in law.points for end in (*point.interval, point.critical)])
     ends = ends[np.isfinite(ends) & (ends > 0)]
-    ends = ends if ends.size else panel.tally.critical
+    ends = ends if ends.size else np.ones(1)
     axes.set_ylim(ends.min() / 1.5, ends.max() * 1.5)
-    over = np.array([point.over for point in panel.law.points])
+    over = np.array([point.over for point in law.points])
     axes.set_xlim(over.min() / 1.2, over.max() * 1.2)
-    draw_law(axes, panel.law)
-    if panel.claim is not None and panel.claim.exponent is not None:
-        draw_slope(axes, panel.law, panel.claim)
+    draw_law(axes, law)
+    if claim is not None and claim.exponent is not None:
+        draw_slope(axes, law, claim)
     axes.set_xticks(over, [f"{value:g}" for value in over])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.minorticks_off()
     axes.grid(color="0.92", lw=0.6)
-    caption(axes, panel.title)
+    caption(axes, title)
 
 
 def draw_local(axes: Axes, panel: Panel) -> None:
@@ -146,6 +148,24 @@ def draw_metric_law(upper: Axes, lower: Axes, main: Part, held: Held) -> None:
     ticks = [0.5, 0.7, 1, 1.5, 2] if reach < 1.5 else [2.0 ** (k * step) for k in range(-2, 3)]
     ticks = [value for value in ticks if abs(np.log2(value)) <= reach]
     lower.set_yticks(ticks, [f"{value:.2g}" for value in ticks])
+
+
+def draw_power_law(axes: Axes, law: PowerLaw) -> None:
+    """The law alone with its band, on logarithmic axes; its exponent in the legend. Nothing where there is no law."""
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    if np.isfinite(law.exponent):
+        x = np.geomspace(*law.over_range, 100)
+        middle, low, high = law.predict(x)
+        floor = f" + {law.offset:.2g}" if law.offset else ""
+        ends = f"[{law.envelope[0]:.2f}, {law.envelope[1]:.2f}]"
+        axes.fill_between(x, low, high, color=LINE, alpha=0.25, lw=0, zorder=2)
+        axes.plot(x, middle, color=LINE, lw=1.6, zorder=3, label=f"$x^{{{law.exponent:.2f}}}${floor}, envelope {ends}")
+        plain_decades(axes)
+        caption(axes, "")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.minorticks_off()
+    axes.grid(color="0.92", lw=0.6)
 
 
 def symbol(axis: str) -> str:

@@ -18,7 +18,6 @@ from markupsafe import Markup, escape
 from analysis import chosen
 from analysis.board.held import Board
 from analysis.pages.cells import Cells, Spot, told
-from analysis.pages.tables import measured
 from analysis.study import Study, false_stops
 from infra.store import records
 
@@ -126,7 +125,6 @@ def environment() -> Environment:
         "code": lambda text: Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text)))),
         "number": number,
         "ends": ends,
-        "measured": measured,
         "minus": lambda text: text.replace("-", "−"),
     }
     return templates

@@ -4,8 +4,6 @@ import math
 import re
 from collections.abc import Sequence
 
-import numpy as np
-
 from analysis.board.held import Board, Held
 from analysis.study import Group, Study
 from analysis.thresholds.law import Interval, Threshold
@@ -91,7 +89,7 @@ def verdicts(found: Study, held: Sequence[Held]) -> str:
     for one in held:
         claim = one.claim
         name = f"{claim.name} ({one.where})" if one.where else claim.name
-        cells = (name, f"{claim.source} [{claim.tag}]", one.predicted, measured(one), one.verdict.label)
+        cells = (name, f"{claim.source} [{claim.tag}]", one.predicted, one.measured, one.verdict.label)
         lines.append(" & ".join(escaped(cell) for cell in cells) + r" \\")
     head = r"claim & source & predicted & measured & verdict \\"
     columns = "".join(rf"p{{{share}\linewidth}}" for share in (0.16, 0.24, 0.16, 0.14, 0.14))
@@ -131,23 +129,6 @@ def law(group: Group, over: str, critical: str) -> str:
     bracket = f"[{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
     where = f"{over} in [{found.over_range[0]:.4g}, {found.over_range[1]:.4g}]"
     return escaped(f"{critical}* ~ {over}^{found.exponent:.2f}, 95% {bracket}, {where} ({found.status})")
-
-
-def measured(held: Held) -> str:
-    """The exponent with its envelope, or what the trainings say where there is no exponent."""
-    if held.cells is not None and held.cells.ratio.size:
-        ratio = held.cells.ratio
-        return f"measured / bound: median {np.median(ratio):.2g}, most {ratio.max():.2g}"
-    if held.law is None:
-        return held.verdict.law
-    if not math.isfinite(held.law.exponent):
-        return f"no exponent: {held.law.status}"
-    low, high = held.law.envelope
-    broken = getattr(held.law, "broken", None)
-    if held.law.status == "broken" and broken is not None:
-        first = f"{broken.before:.2f}, from {held.claim.over} = {broken.at:.3g} on"
-        return f"{first} {broken.after:.2f} [{low:.2f}, {high:.2f}]"
-    return f"{held.law.exponent:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def middle(point: Threshold) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 
 from analysis import chosen
 from analysis.board.held import Board
-from analysis.pages.tables import measured
 from analysis.series import SUCCESS, Panel, panels, shown
 from analysis.study import Group, Study, false_stops, tallied
 from infra.store import storage
@@ -94,7 +93,7 @@ def verdicts(found: Study, held: Board) -> list[str]:
     lines = ["", "claims"]
     for one in rest:
         where = f" ({one.where})" if one.where else ""
-        law = f"; measured {measured(one)}" if one.law is not None else ""
+        law = f"; measured {one.measured}" if one.law is not None else ""
         claimed = f"  {one.claim.name:<{width}}  [{one.claim.tag}] {one.predicted}{where}{law}"
         lines.append(f"{claimed}: {one.verdict.label}")
     return lines

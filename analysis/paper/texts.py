@@ -12,7 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from analysis.pages.page import Section, provenance
-from analysis.pages.tables import measured
 from analysis.paper import tidy
 
 SPDX = "https://spdx.org/licenses/"
@@ -131,7 +130,7 @@ def readme(about: Publication, sections: Sequence[Section]) -> str:
         loader=PackageLoader("analysis.paper", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip
-    templates.filters |= {"md": markdown, "code": code, "clean": clean, "measured": measured}
+    templates.filters |= {"md": markdown, "code": code, "clean": clean}
     first = sections[0].found
     names = [name for name in (first.plan["over"], first.plan["critical"]) if name] or ["family"]
     curves = [name for name in tidy.lists(first.rows) if name != "curve_step"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+from analysis import rich
 from analysis.thresholds.outcomes import Array
 
 Interval = tuple[float, float]
@@ -154,3 +156,26 @@ class ThresholdLaw:
             law = f"no exponent of {m}*({n})"
         level = "" if self.level == 0.5 else f" at success {self.level:g}"
         return f"{law}{level} ({self.trainings} trainings)\nstatus: " + "; ".join([self.status, *self.notes])
+
+    def _repr_html_(self) -> str:
+        """For notebooks: law, envelope, status, points."""
+        return shown(self.summary(), self.envelope, (self.over_name, f"{self.critical_name}*"), self.points)
+
+
+def shown(summary: str, envelope: Interval, names: Sequence[str], points: Sequence[Threshold]) -> str:
+    """A law as HTML: the two lines of its summary, the envelope, a table of m* under ``names`` (axes, then m*)."""
+    head, status = summary.split("\n", 1)
+    rows = [
+        [*(f"{at:g}" for at in (point.over, point.second) if at is not None), rich.number(point.critical),
+         rich.bracket(point.interval), f"{point.trainings:,}", limit(point, names[-1])]
+        for point in points
+    ]  # fmt: skip
+    table = rich.table([*names, "95% interval", "trainings", ""], rows)
+    return rich.block(head, [f"95% envelope of the exponent {rich.bracket(envelope)}", status], table)
+
+
+def limit(point: Threshold, name: str) -> str:
+    """What limits a threshold called ``name`` ("m*"), in words; "" if nothing does."""
+    if point.censored is not None:
+        return f"{point.censored} every {name.removesuffix('*')} tried"
+    return f"no {name.removesuffix('*')} with both outcomes" if point.separated else ""

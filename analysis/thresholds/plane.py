@@ -18,7 +18,7 @@ from analysis.thresholds.collapse import FEWEST, Collapse, along, axis_name, col
 from analysis.thresholds.firth import CUTOFF, design_effect, firth, width_effect
 from analysis.thresholds.fitting import fit_threshold
 from analysis.thresholds.hierarchical import hierarchical
-from analysis.thresholds.law import EVERYTHING, Form, Interval, Threshold, exponential
+from analysis.thresholds.law import EVERYTHING, Form, Interval, Threshold, exponential, shown
 from analysis.thresholds.merging import merged
 from analysis.thresholds.outcomes import Array, Tally
 from analysis.thresholds.points import thresholds
@@ -71,6 +71,11 @@ class PlaneLaw:
             law += f", {self.axis} in [{self.over_range[0]:.4g}, {self.over_range[1]:.4g}]"
         law = law if np.isfinite(p) else f"no exponents of {m}*({n}, {d})"
         return f"{law} ({self.trainings} trainings)\nstatus: " + "; ".join([self.status, *self.notes])
+
+    def _repr_html_(self) -> str:
+        """For notebooks: law, envelope, status, points."""
+        m, *axes = self.names
+        return shown(self.summary(), self.envelope, (*axes, f"{m}*"), self.points)
 
 
 def fit_plane(data: Tally, level: float = 0.5) -> PlaneLaw:
