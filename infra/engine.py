@@ -161,7 +161,7 @@ def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
 def origin(setup: Setup, where: tune.RunConfig) -> dict[str, Any]:
     """What a trial is told beside its pack: where rows go, and the code that makes them."""
     return {
-        "mark": where.storage_path if setup.shared and storage.is_local(storage.locate(setup.out)[0]) else "",
+        "mark": f"{where.storage_path}/{nodes.MARK}" if setup.shared and not where.storage_filesystem else "",
         "out": setup.out if "://" in setup.out else storage.locate(setup.out)[1],
         "device": setup.device,
         "to_the_end": setup.to_the_end,
@@ -184,17 +184,16 @@ def session(setup: Setup, progress: Progress) -> Iterator[tuple[tune.RunConfig, 
             name = f"tune/{uuid.uuid4().hex[:12]}"  # its own: several drivers may be at work in an object store
             filesystem, mine = storage.within(setup.out, name)
             stack.callback(forget, filesystem, mine)
-            if storage.is_local(filesystem):
-                filesystem.create_dir(mine, recursive=True)
-                nodes.check(setup.out, mine)
-            where = tune.RunConfig(storage_path=mine, storage_filesystem=filesystem if "://" in setup.out else None)
+            if local := storage.is_local(filesystem):
+                nodes.check(setup.out, f"{name}/{nodes.MARK}")
+            where = tune.RunConfig(storage_path=mine, storage_filesystem=None if local else filesystem)
         else:
             where = tune.RunConfig(storage_path=stack.enter_context(TemporaryDirectory(prefix="widthlaw-")))
         stop = stack.enter_context(interrupt.noted())
         stack.enter_context(progress)
         try:
             yield where, stop
-        except Unshared as error:
+        except nodes.UnsharedError as error:
             raise EngineError(f"--out {setup.out}: {error}") from None
 
 
@@ -248,10 +247,6 @@ class Stopped(BaseException):
     """A signal was heard. Not an Exception: Tune would wait for its trials to end."""
 
 
-class Unshared(BaseException):
-    """A node is at work that does not see the results folder; which, in one line. Not an Exception either."""
-
-
 class Relay(tune.Callback):  # type: ignore[misc]
     """Hands the packs' reports to the progress display, and a signal to Tune's loop, which turns ten times a second.
 
@@ -292,7 +287,7 @@ class Relay(tune.Callback):  # type: ignore[misc]
         """Where a worker is gone, its pack goes on in halves, from its last checkpoint if it has one. ``told``: the
         text of the error."""
         if UNSEEN in told:  # whatever that node trains would be lost
-            raise Unshared(storage.last_line(told).partition(": ")[2])
+            raise nodes.UnsharedError(storage.last_line(told).partition(": ")[2])
         job = trial.config["job"]
         if RAISED.match(told) and not memory.lacking(told):
             if not storage.of_files(told):  # the error is in the code, and will be again

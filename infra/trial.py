@@ -28,7 +28,7 @@ STATE = "pack.pt"  # in the folder of a checkpoint
 class PackTrial(tune.Trainable):  # type: ignore[misc]
     """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see packs.Pack), ``device``, ``out``, ``code``,
     ``commit``, ``data_dir``, ``to_the_end``, ``largest`` (trainings at a time, at most; 0: the whole pack), ``mark`` (a
-    folder that a node sees which sees the results; "": any does).
+    file that a node sees which sees the results folder; "": any does).
 
     A result carries ``outcomes``, one letter per cell (f, u, d, s, x; '.' while it trains), ``seconds`` so far and, at
     the end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``.
@@ -83,7 +83,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
 
     def look(self) -> None:
         """ResultsError where this node does not see the results folder, or sees it no more."""
-        if self.job["mark"] and not Path(self.job["mark"]).is_dir():
+        if self.job["mark"] and not Path(self.job["mark"]).is_file():
             raise ResultsError(f"host {provenance.host()} {UNSEEN}")
 
     def write(self, run: pack.Run) -> None:

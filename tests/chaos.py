@@ -161,10 +161,7 @@ def isolation(campaign: Campaign) -> str:
     lives = "goes on beside that" if one.is_running() else "is gone"
     seconds = campaign.hold()
     wire(stage.hosts, host.name, "up")
-    ended = time.monotonic()
-    with suppress(AssertionError):
-        wait(lambda: not processes(host, "raylet"), "the raylet to end", 60)
-    print("raylet ended by itself after", time.monotonic() - ended, [p.name() for p in processes(host, "ray")])
+    wait(lambda: not processes(host, "raylet"), f"Ray on {host.name} to hear of it, and to end", 120)
     kill(host, "ray")
     world.join(stage, host)
     return (

@@ -46,6 +46,29 @@ def test_a_pack_of_a_node_that_is_taken_back_goes_on_elsewhere_from_its_last_blo
     assert row["host"] != place.name
 
 
+def test_a_node_that_joins_later_and_does_not_see_the_results_ends_the_sweep_and_loses_no_row(stage):
+    """Packs are so short that Ray Tune never asks for a checkpoint, and with it whether the folder is shared."""
+    late, out, disk = stage.nodes[2], stage.out.parent / "late", stage.out.parent
+    line = f"{chaos.sys.executable} {chaos.ROOT}/sweeps/width_vs_n.py --n=64 --m=16:415:+1 --d=8 --seeds=2"
+    line += f" --max_steps=5000 --out={out} --address={stage.address}"
+    kill(late, "ray")
+    run(late, f"mount -t tmpfs none {disk}")  # in the place of the results, a disk of its own
+    driver = world.launch(stage.head, line, stage.folder / "late.log")
+    try:
+        wait(lambda: list(out.glob("rows/*.parquet")), "rows", 180)
+        world.join(stage, late)
+        assert driver.wait(timeout=180) == 2
+        assert not run(late, f"find {disk} -type f")
+    finally:
+        driver.kill()
+        run(late, f"umount -l {disk}")
+    log = (stage.folder / "late.log").read_text()
+    assert (
+        f"width_vs_n: --out {out}: host {late.name} does not see it and would lose its rows" in log.splitlines()[-1]
+    ), log
+    assert "Traceback" not in log
+
+
 def test_the_mlflow_server_lets_others_in_with_a_password_alone_and_by_its_names(stage):
     """On an address that others reach, over the same PostgreSQL; the password comes from the environment."""
     others = f"{world.EXPORTS}; export HOST={stage.head.address} PORT=5001 DATABASE=others ALLOWED_HOSTS=head:5001"

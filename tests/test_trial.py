@@ -62,5 +62,5 @@ def test_a_node_that_does_not_see_the_results_folder_trains_nothing(tmp_path):
     with pytest.raises(ResultsError, match=r"^host \S+ does not see it and would lose its rows"):
         trial.step()
     assert trial.progress is None and not (tmp_path / "out").exists()
-    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere").touch()
     assert trial.step()["outcomes"]
