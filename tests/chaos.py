@@ -36,7 +36,7 @@ from infra.planning import plan
 from infra.store import records
 from sweeps.width_vs_n import SWEEP
 
-SEEDS = 20  # more a time that all is recorded
+SEEDS = 20
 GRID = ["--n=64,96", "--m=16:128:octave", "--d=8", "--step_size=0.2", "--max_steps=50000"]
 BETWEEN = (0.5, 3.0)  # seconds from the end of one fault to the next
 HELD = (1.0, 5.0)  # seconds that a fault lasts which does not end by itself
@@ -52,6 +52,7 @@ class Campaign:
     stage: Stage
     random: random.Random
     seeds: int = SEEDS
+    more: int = SEEDS  # seeds, each time that all is recorded
     driver: "subprocess.Popen[str] | None" = None
     starts: int = 0
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -64,7 +65,7 @@ class Campaign:
         if self.driver and self.driver.poll() is None:
             return
         if self.driver and self.driver.returncode == 0:
-            self.seeds += SEEDS
+            self.seeds += self.more
         self.starts += 1
         given = f"--address={self.stage.address} --tracking-uri={world.URI}"
         line = f"{' '.join(self.command(self.stage.out))} {given}"
@@ -211,6 +212,7 @@ def survive(campaign: Campaign, faults: Sequence[str]) -> None:
         time.sleep(campaign.random.uniform(*BETWEEN))
         campaign.told.append((name, FAULTS[name](campaign)))
         print(f"{i} of {len(faults)}: {campaign.told[-1][1]}", flush=True)
+    wait(lambda: world.answers(campaign.stage), "MLflow", PATIENCE)
     for _ in range(3):  # a driver that was under the last faults may have ended with an error, and said how to go on
         if campaign.driver is None or campaign.driver.poll():
             campaign.drive()
