@@ -100,8 +100,8 @@ def store(stage: Stage) -> None:
 
 
 def serve(stage: Stage) -> None:
-    """Start the MLflow server, as a service manager does, which tries again where there is no PostgreSQL yet; it answers
-    some seconds later."""
+    """Start the MLflow server, again and again until there is a PostgreSQL, as a service manager does; it answers some
+    seconds later."""
     run(stage.head, f"{EXPORTS}; setsid bash -c 'until {MLFLOW}; do sleep 1; done' >> /tmp/mlflow.log 2>&1 &")
 
 
