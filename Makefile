@@ -49,13 +49,14 @@ hosts:  ## what tests of clusters run on hosts of their own; as services of this
 	  command -v $$name >/dev/null || missing="$$missing $$name"; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); policy=/usr/sbin/policy-rc.d; \
-	  [ -e $$policy ] || { printf '#!/bin/sh\nexit 101\n' | $$sudo tee $$policy >/dev/null; $$sudo chmod +x $$policy; mine=1; }; \
+	  [ -e $$policy ] || { trap "$$sudo rm -f $$policy" EXIT; trap 'exit 130' INT TERM HUP; \
+	    printf '#!/bin/sh\nexit 101\n' | $$sudo tee $$policy >/dev/null; $$sudo chmod +x $$policy; }; \
 	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends \
 	    openssh-server slurmctld slurmd slurm-client munge rsync iproute2 postgresql curl; code=$$?; \
 	  case "$$missing" in *sshd*) $$sudo systemctl disable ssh >/dev/null 2>&1;; esac; \
 	  case "$$missing" in *pg_ctl*) $$sudo systemctl disable postgresql >/dev/null 2>&1;; esac; \
 	  case "$$missing" in *slurm* | *munge*) $$sudo systemctl disable slurmctld slurmd munge >/dev/null 2>&1;; esac; \
-	  [ -z "$$mine" ] || $$sudo rm $$policy; exit $$code; fi
+	  exit $$code; fi
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -26,7 +26,7 @@ from infra.planning.memory import Budget
 from infra.planning.packs import Pack
 from infra.progress import Progress
 from infra.store import storage
-from infra.trial import PackTrial
+from infra.trial import UNSEEN, PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
 DEAD = "actor is dead"  # how Ray says that a worker's process is gone
@@ -127,10 +127,9 @@ class Setup:
 
 def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
     """Train ``packs`` as Tune trials, longest first; each writes its own rows. Never raises for a lost pack."""
-    common = origin(setup)
-    left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
     with session(setup, progress) as (where, stop):
-        relay = Relay(progress, stop, nodes.Watch(setup.out))
+        common, relay = origin(setup, where), Relay(progress, stop)
+        left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
         try:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
                 if left and any(DEAD in error for error in errors):
@@ -145,9 +144,9 @@ def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
 
 def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
     """Train the packs that ``chooser`` asks for, side by side and one more waiting, until it asks for no more."""
-    common, side = origin(setup), setup.side_by_side
+    side = setup.side_by_side
     with session(setup, progress) as (where, stop):
-        relay = Relay(progress, stop, nodes.Watch(setup.out))
+        common, relay = origin(setup, where), Relay(progress, stop)
         searcher = PackSearcher(
             chooser, setup.device, side, lambda i: relay.limited(job(i, chooser.packs[i]) | common), setup.budget
         )
@@ -159,9 +158,10 @@ def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
     return Trained(lost=searcher.lost, error=errors[0]) if searcher.lost else Trained()
 
 
-def origin(setup: Setup) -> dict[str, Any]:
+def origin(setup: Setup, where: tune.RunConfig) -> dict[str, Any]:
     """What a trial is told beside its pack: where rows go, and the code that makes them."""
     return {
+        "mark": f"{where.storage_path}/{nodes.MARK}" if setup.shared and not where.storage_filesystem else "",
         "out": setup.out if "://" in setup.out else storage.locate(setup.out)[1],
         "device": setup.device,
         "to_the_end": setup.to_the_end,
@@ -184,7 +184,9 @@ def session(setup: Setup, progress: Progress) -> Iterator[tuple[tune.RunConfig, 
             name = f"tune/{uuid.uuid4().hex[:12]}"  # its own: several drivers may be at work in an object store
             filesystem, mine = storage.within(setup.out, name)
             stack.callback(forget, filesystem, mine)
-            where = tune.RunConfig(storage_path=mine, storage_filesystem=filesystem if "://" in setup.out else None)
+            if local := storage.is_local(filesystem):
+                nodes.check(setup.out, f"{name}/{nodes.MARK}")
+            where = tune.RunConfig(storage_path=mine, storage_filesystem=None if local else filesystem)
         else:
             where = tune.RunConfig(storage_path=stack.enter_context(TemporaryDirectory(prefix="widthlaw-")))
         stop = stack.enter_context(interrupt.noted())
@@ -192,7 +194,7 @@ def session(setup: Setup, progress: Progress) -> Iterator[tuple[tune.RunConfig, 
         try:
             yield where, stop
         except nodes.UnsharedError as error:
-            raise EngineError(str(error)) from None
+            raise EngineError(f"--out {setup.out}: {error}") from None
 
 
 def forget(filesystem: Any, folder: str) -> None:
@@ -223,7 +225,7 @@ def fit(
             storage_filesystem=where.storage_filesystem,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=1, checkpoint_at_end=False),
-            callbacks=[relay, relay.watch],
+            callbacks=[relay],
             verbose=0,
         ),
     )
@@ -252,8 +254,8 @@ class Relay(tune.Callback):  # type: ignore[misc]
     memory. ``largest``: of such packs, trainings at a time at most.
     """
 
-    def __init__(self, progress: Progress, stop: Event, watch: nodes.Watch):
-        self.progress, self.stop, self.watch = progress, stop, watch
+    def __init__(self, progress: Progress, stop: Event):
+        self.progress, self.stop = progress, stop
         self.largest: dict[int, int] = {}
         self.short: set[int] = set()  # packs of which it is known that memory was short
         self.errors: list[str] = []  # of packs that were given up, in one line each
@@ -284,6 +286,8 @@ class Relay(tune.Callback):  # type: ignore[misc]
     def halve(self, trial: Any, told: str) -> None:
         """Where a worker is gone, its pack goes on in halves, from its last checkpoint if it has one. ``told``: the
         text of the error."""
+        if UNSEEN in told:  # whatever that node trains would be lost
+            raise nodes.UnsharedError(storage.last_line(told).partition(": ")[2])
         job = trial.config["job"]
         if RAISED.match(told) and not memory.lacking(told):
             if not storage.of_files(told):  # the error is in the code, and will be again

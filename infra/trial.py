@@ -17,15 +17,18 @@ from infra import provenance
 from infra.packing import halving, pack
 from infra.planning import plan
 from infra.store import records
+from infra.store.storage import ResultsError
 
 REPORT_SECONDS = 2.0  # a report costs the driver 5 ms; a killed worker loses at most this, or one block if it is longer
 
+UNSEEN = "does not see it and would lose its rows: give a folder that all nodes share, or s3://bucket/folder"
 STATE = "pack.pt"  # in the folder of a checkpoint
 
 
 class PackTrial(tune.Trainable):  # type: ignore[misc]
     """Config ``job``: ``family``, ``columns`` and ``size`` of the pack (see packs.Pack), ``device``, ``out``, ``code``,
-    ``commit``, ``data_dir``, ``to_the_end``, ``largest`` (trainings at a time, at most; 0: the whole pack).
+    ``commit``, ``data_dir``, ``to_the_end``, ``largest`` (trainings at a time, at most; 0: the whole pack), ``mark`` (a
+    file that a node sees which sees the results folder; "": any does).
 
     A result carries ``outcomes``, one letter per cell (f, u, d, s, x; '.' while it trains), ``seconds`` so far and, at
     the end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``.
@@ -53,6 +56,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
+        self.look()
         began = time.perf_counter()
         self.started = self.started or now()
         if self.progress is None:
@@ -77,6 +81,11 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         told = {"largest": self.progress.largest, "short": self.progress.why}
         return {"done": done, "outcomes": outcomes, "seconds": self.seconds, "results": results} | told
 
+    def look(self) -> None:
+        """ResultsError where this node does not see the results folder, or sees it no more."""
+        if self.job["mark"] and not Path(self.job["mark"]).is_file():
+            raise ResultsError(f"host {provenance.host()} {UNSEEN}")
+
     def write(self, run: pack.Run) -> None:
         """One atomic shard with the pack's rows and where they come from."""
         origin = {
@@ -100,6 +109,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: Any) -> None:
         """As Tune's own, from what it kept of ``save``; but that would also open a pickle, were there one beside it."""
+        self.look()
         self._iteration = checkpoint_path.metrics.get("training_iteration", 0)
         saved = checkpoint_path.checkpoint
         with saved.filesystem.open_input_file(f"{saved.path}/{STATE}") as file:

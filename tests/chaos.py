@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import stage as world
-from hosts import ROOT, wait, wire
+from hosts import ROOT, Host, wait, wire
 from stage import Stage, kill, processes, staged
 
 from infra import options
@@ -36,11 +36,11 @@ from infra.planning import plan
 from infra.store import records
 from sweeps.width_vs_n import SWEEP
 
-SEEDS = 20  # more a time that all is recorded
+SEEDS = 20
 GRID = ["--n=64,96", "--m=16:128:octave", "--d=8", "--step_size=0.2", "--max_steps=50000"]
 BETWEEN = (0.5, 3.0)  # seconds from the end of one fault to the next
 HELD = (1.0, 5.0)  # seconds that a fault lasts which does not end by itself
-PATIENCE = 240.0  # seconds until something must train again: a node that is cut off is given up after a minute
+PATIENCE = 240.0  # seconds until something must train again
 TRAINING = "ResourceTrainable.train"  # how Ray names a process that trains
 DRIVER, FAMILY = "width_vs_n.py", "two_layer_relu"
 
@@ -52,6 +52,7 @@ class Campaign:
     stage: Stage
     random: random.Random
     seeds: int = SEEDS
+    more: int = SEEDS  # seeds, each time that all is recorded
     driver: "subprocess.Popen[str] | None" = None
     starts: int = 0
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -64,18 +65,19 @@ class Campaign:
         if self.driver and self.driver.poll() is None:
             return
         if self.driver and self.driver.returncode == 0:
-            self.seeds += SEEDS
+            self.seeds += self.more
         self.starts += 1
         given = f"--address={self.stage.address} --tracking-uri={world.URI}"
         line = f"{' '.join(self.command(self.stage.out))} {given}"
         self.driver = world.launch(self.stage.head, line, self.stage.folder / "driver.log")
 
-    def training(self) -> list[psutil.Process]:
-        """The processes that train, once there is one; drivers are started until then."""
+    def training(self, without: Host | None = None) -> list[psutil.Process]:
+        """The processes that train, but on the node ``without``, once there is one; drivers are started until then."""
+        nodes = [node for node in self.stage.nodes if node is not without]
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             self.drive()
-            if found := [one for node in self.stage.nodes for one in processes(node, TRAINING)]:
+            if found := [one for node in nodes for one in processes(node, TRAINING)]:
                 return found
             time.sleep(0.2)
         raise SystemExit(f"nothing trains for {PATIENCE:.0f} s:\n{self.log()}")
@@ -143,6 +145,32 @@ def network(campaign: Campaign) -> str:
     return f"node {host.name} is cut off for {seconds:.0f} s"
 
 
+def isolation(campaign: Campaign) -> str:
+    """Until Ray counts on the node no more. The process there is held in its block until its pack is trained elsewhere,
+    and then goes on beside that: it does not know, and may write its rows, on a disk that it still sees."""
+    stage, one = campaign.stage, campaign.random.choice(campaign.training())
+    (host,) = [node for node in stage.nodes if one in processes(node, TRAINING)] or stage.nodes[1:2]
+    with suppress(psutil.Error):
+        one.send_signal(signal.SIGSTOP)
+    wire(stage.hosts, host.name, "down")
+    began = time.monotonic()
+    wait(lambda: host.address not in world.alive(stage), f"Ray to give up {host.name}", 120)
+    given_up = time.monotonic() - began
+    campaign.training(without=host)
+    with suppress(psutil.Error):
+        one.send_signal(signal.SIGCONT)
+    lives = "goes on beside that" if one.is_running() else "is gone"
+    seconds = campaign.hold()
+    wire(stage.hosts, host.name, "up")
+    wait(lambda: not processes(host, "raylet"), f"Ray on {host.name} to hear of it, and to end", 120)
+    kill(host, "ray")
+    world.join(stage, host)
+    return (
+        f"node {host.name} is cut off and given up after {given_up:.0f} s, its pack goes on elsewhere, its process "
+        f"{lives} for {seconds:.0f} s; then it joins anew"
+    )
+
+
 def late(campaign: Campaign) -> str:
     """Rows that come later than those of packs that began after theirs."""
     one = campaign.random.choice(campaign.training())
@@ -166,7 +194,7 @@ def twice(campaign: Campaign) -> str:
 
 
 FAULTS: dict[str, Callable[[Campaign], str]] = {
-    one.__name__: one for one in (worker, node, driver, mlflow, postgresql, disk, network, late, twice)
+    one.__name__: one for one in (worker, node, driver, mlflow, postgresql, disk, network, isolation, late, twice)
 }
 
 
@@ -184,6 +212,7 @@ def survive(campaign: Campaign, faults: Sequence[str]) -> None:
         time.sleep(campaign.random.uniform(*BETWEEN))
         campaign.told.append((name, FAULTS[name](campaign)))
         print(f"{i} of {len(faults)}: {campaign.told[-1][1]}", flush=True)
+    wait(lambda: world.answers(campaign.stage), "MLflow", PATIENCE)
     for _ in range(3):  # a driver that was under the last faults may have ended with an error, and said how to go on
         if campaign.driver is None or campaign.driver.poll():
             campaign.drive()
@@ -221,6 +250,13 @@ def differs(path: Path, ours: pa.Table) -> bool:
     return records.digest(said) != records.digest(same)
 
 
+def heard(number: int, _: object) -> None:
+    """At a signal: end as after an error, once, so that hosts and mounts go. More signals would spoil that."""
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
 def run(faults: int, seed: int, names: Sequence[str] | None = None) -> tuple[Campaign, dict[str, int]]:
     """A campaign from nothing; ``names`` in place of random kinds."""
     with TemporaryDirectory(prefix="chaos-") as name, staged(Path(name)) as stage:
@@ -249,6 +285,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", type=Path)
     given = parser.parse_args()
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, heard)
     began = time.monotonic()
     campaign, found = run(given.faults, given.seed)
     text = table(campaign, found, given.seed, (time.monotonic() - began) / 60)

@@ -93,7 +93,7 @@ def outside(pid: int, command: str) -> None:
 
 def lacking() -> str:
     """Why there can be no hosts here; "" if there can."""
-    if missing := [name for name in ("sshd", "ip", "rsync", "unshare", "nsenter") if not find(name)]:
+    if missing := [name for name in ("sshd", "ip", "rsync", "unshare", "nsenter", "setpriv") if not find(name)]:
         return f"not installed: {', '.join(missing)} (make hosts)"
     probe = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True)
     return f"no network namespaces here: {probe.stderr.strip()}" if probe.returncode else ""
@@ -144,7 +144,8 @@ def boot(stack: ExitStack, base: Path, shared: Path) -> Hosts:
         shutil.copy(f"{key}.pub", home / ".ssh/authorized_keys")
         spaces = ["--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child", "--mount-proc"]
         arguments = ["bash", "-c", BOOT, "boot", name, str(home), str(base / "hosts"), *outermost]
-        process = subprocess.Popen(["unshare", *spaces, *arguments], stderr=subprocess.PIPE, text=True)
+        ended = ["setpriv", "--pdeathsig", "KILL"]  # with us, however we end
+        process = subprocess.Popen([*ended, "unshare", *spaces, *arguments], stderr=subprocess.PIPE, text=True)
         stack.callback(end, process)
         (child,) = wait(lambda process=process: children(process), f"{name} to start")
         hosts[name] = Host(name, f"10.77.0.{last}", child.pid, home)

@@ -21,6 +21,8 @@ ENVIRONMENT = {
     "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled",
     "PGHOST": "127.0.0.1", "PGUSER": "postgres", "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
 }  # fmt: skip
+# A node that does not answer is given up after 5 questions, here some 8 s (Ray's own settings: 65).
+ENVIRONMENT |= {"RAY_health_check_period_ms": "500", "RAY_health_check_timeout_ms": "1000"}
 EXPORTS = "export " + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
 
 
@@ -68,6 +70,23 @@ def join(stage: Stage, host: Host) -> None:
     run(host, f"{EXPORTS}; {RAY} {where} --node-ip-address={host.address}", timeout=120)
 
 
+def alive(stage: Stage) -> set[str]:
+    """Addresses of the nodes that Ray counts on."""
+    return set(
+        run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} alive {stage.address}").splitlines()[-1].split()
+    )
+
+
+def counted_on(address: str) -> str:
+    """Runs on the head: the same, of the cluster at ``address``, with blanks between."""
+    from ray._raylet import GcsClientOptions, GlobalStateAccessor
+
+    options = GcsClientOptions.create(address, None, allow_cluster_id_nil=True, fetch_cluster_id_if_nil=False)
+    accessor = GlobalStateAccessor(options)
+    accessor.connect()
+    return " ".join(node["NodeManagerAddress"] for node in accessor.get_node_table() if node["Alive"])
+
+
 def launch(host: Host, command: str, log: Path) -> "subprocess.Popen[str]":
     """A command on a host that goes on beside us."""
     with log.open("a") as file:
@@ -81,8 +100,9 @@ def store(stage: Stage) -> None:
 
 
 def serve(stage: Stage) -> None:
-    """Start the MLflow server; it answers some seconds later."""
-    run(stage.head, f"{EXPORTS}; setsid {MLFLOW} >> /tmp/mlflow.log 2>&1 &")
+    """Start the MLflow server, again and again until there is a PostgreSQL, as a service manager does; it answers some
+    seconds later."""
+    run(stage.head, f"{EXPORTS}; setsid bash -c 'until {MLFLOW}; do sleep 1; done' >> /tmp/mlflow.log 2>&1 &")
 
 
 def answers(stage: Stage) -> bool:
@@ -94,7 +114,7 @@ def disagreements(stage: Stage) -> int:
     """Grid points of which MLflow says something else than the rows, once it has been brought up to date."""
     wait(lambda: answers(stage), "MLflow", 180)
     run(stage.head, f"{EXPORTS}; {sys.executable} -m infra.commands.cli sync {stage.out} --tracking-uri {URI}")
-    return int(run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} {stage.out}").splitlines()[-1])
+    return int(run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} compare {stage.out}").splitlines()[-1])
 
 
 def compare(out: str) -> int:
@@ -141,4 +161,4 @@ def staged(folder: Path) -> Iterator[Stage]:
 
 
 if __name__ == "__main__":
-    print(compare(sys.argv[1]))
+    print({"compare": compare, "alive": counted_on}[sys.argv[1]](sys.argv[2]))

@@ -75,6 +75,13 @@ def test_ray_submit_trains_on_the_cluster_with_the_package_that_the_file_brings(
     assert not any(secret in " ".join(p.cmdline()) for host in cluster.by_name.values() for p in processes(host))
 
 
+def test_the_doctor_asks_all_nodes_from_the_head(cluster):
+    doctor = f"widthlaw doctor --address auto --out {cluster.shared}/looked"
+    said = run(cluster["laptop"], f"ray exec --no-config-cache {FILE} '{doctor}'", code=None)
+    for told in ("ok    3 nodes with widthlaw", "ok    3 nodes can write to", "asks for a token"):
+        assert told in said, said
+
+
 def test_a_folder_that_the_nodes_do_not_share_is_refused(cluster):
     said = submit(cluster, *SMALL, code=1)
     (line,) = [line for line in said.splitlines() if line.startswith("width_vs_n:")]

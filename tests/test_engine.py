@@ -2,7 +2,10 @@
 
 import logging
 import math
+import os
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from infra.planning.memory import Budget
 from infra.planning.packs import Pack
 from infra.progress import Progress
 from infra.store import records
+from infra.trial import UNSEEN
 
 pytestmark = pytest.mark.cluster
 
@@ -62,3 +66,20 @@ def test_an_error_in_the_code_is_tried_once_more_and_no_oftener(engine, monkeypa
     assert trained.lost == 1 and "stack expects each tensor to be equal size" in trained.error
     assert len(tries) == 1
     assert len(records.read_rows(str(tmp_path))[0]) == 1, "the other pack is recorded"
+
+
+def test_of_a_node_that_was_asked_only_its_loss_is_passed_over(engine, monkeypatch):
+    nodes = engine.nodes
+
+    def asked(what):
+        return nodes.told(engine.ray.remote(what).options(num_cpus=0, max_retries=0).remote())
+
+    assert asked(lambda: True) is None
+    assert asked(lambda: False) == UNSEEN
+    assert asked(lambda: os._exit(1)) is None, "its worker is gone"
+    assert asked(lambda: Path("/proc/1/task/x").read_text()).endswith(
+        ": FileNotFoundError: [Errno 2] No such file or directory: '/proc/1/task/x'"
+    )
+    assert asked(lambda: __import__("infra.absent")) == "has no widthlaw: install it on every node"
+    monkeypatch.setattr(nodes, "SECONDS", 1)
+    assert asked(lambda: time.sleep(30)).startswith("does not answer within 1 s")

@@ -9,6 +9,7 @@ from infra import provenance
 from infra.packing import pack
 from infra.planning import plan
 from infra.store import records
+from infra.store.storage import ResultsError
 from infra.trial import PackTrial, now
 from trainables import two_layer_relu
 
@@ -20,7 +21,7 @@ def config(out):
     return {
         "job": job
         | {"pack": 0, "device": "cpu", "code": provenance.code(), "commit": "", "data_dir": "", "to_the_end": False}
-        | {"largest": 0}
+        | {"largest": 0, "mark": ""}
     }
 
 
@@ -52,3 +53,14 @@ def test_a_node_with_other_code_says_so(tmp_path):
     other["job"]["code"] = "another"
     with pytest.raises(RuntimeError, match="install the same version"):
         PackTrial(other)
+
+
+def test_a_node_that_does_not_see_the_results_folder_trains_nothing(tmp_path):
+    unseen = config(tmp_path / "out")
+    unseen["job"]["mark"] = str(tmp_path / "elsewhere")
+    trial = PackTrial(unseen)
+    with pytest.raises(ResultsError, match=r"^host \S+ does not see it and would lose its rows"):
+        trial.step()
+    assert trial.progress is None and not (tmp_path / "out").exists()
+    (tmp_path / "elsewhere").touch()
+    assert trial.step()["outcomes"]

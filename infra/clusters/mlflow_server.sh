@@ -8,7 +8,8 @@
 #   DATABASE=mlflow         created if there is none
 #   HOST=127.0.0.1          where it listens; anything else asks for a password
 #   PORT=5000
-#   ALLOWED_HOSTS=...       names by which browsers and sweeps may call it, with commas: head.example.org,head.example.org:*
+#   ALLOWED_HOSTS=...       names by which browsers and sweeps may call it beside localhost, with commas:
+#                           head.example.org,head.example.org:*
 #   MLFLOW_AUTH_ADMIN_PASSWORD=...  switches accounts on; the first is `admin` with this password (10 times slower)
 #
 # Safer than a password over plain HTTP: leave it on loopback and call it through ssh -L 5000:127.0.0.1:5000 HEAD.
@@ -51,7 +52,8 @@ mlflow db upgrade "$uri" > /dev/null # once, before the server's own processes w
 
 options=(--host "$host" --port "$port" --workers 1 --backend-store-uri "$uri" --artifacts-destination "$folder")
 if [ -n "${ALLOWED_HOSTS:-}" ]; then
-  options+=(--allowed-hosts "$ALLOWED_HOSTS") # and pages under these names may ask: a browser tells where it comes from
+  here="localhost,localhost:*,127.0.0.1,127.0.0.1:*" # also through a tunnel
+  options+=(--allowed-hosts "$ALLOWED_HOSTS,$here")  # and pages under these names may ask: a browser tells where it comes from
   options+=(--cors-allowed-origins "$(sed -E 's#([^,]+)#http://\1,https://\1#g' <<< "$ALLOWED_HOSTS")")
 fi
 if [ -n "${MLFLOW_AUTH_ADMIN_PASSWORD:-}" ]; then

@@ -26,7 +26,6 @@ export PATH="$venv/bin:$PATH"
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))") # of this job alone; passed on by srun
 export RAY_AUTH_TOKEN
-export RAY_TMPDIR=/tmp/widthlaw-$SLURM_JOB_ID
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # Slurm kills what does not end soon, and then leaves children behind
 cpus=$SLURM_CPUS_ON_NODE
 
@@ -36,12 +35,13 @@ ip=$(getent ahostsv4 "$head" | awk '$1 !~ /^127\./ {print $1; exit}')
 ip=${ip:-$(hostname -I | awk '{print $1}')}
 port=$((20000 + SLURM_JOB_ID % 10000))
 
-# One node's Ray, until Slurm or the end of the job stops it; then its files go too.
+# One node's Ray, until Slurm or the end of the job stops it; then its files go too. Their folder is this user's alone
+# (Ray opens the one it is given to all), and its name short: a socket's path may have 107 bytes.
 serve() {
-  rm -rf "$RAY_TMPDIR"
-  trap 'rm -rf "$RAY_TMPDIR"' EXIT
+  files=$(mktemp -d /tmp/widthlaw-XXXXXX)
+  trap 'rm -rf "$files"' EXIT
   trap 'kill "$ray"; wait "$ray"; exit' TERM
-  ray start --block --disable-usage-stats --num-cpus="$cpus" "$@" > /dev/null &
+  ray start --block --disable-usage-stats --num-cpus="$cpus" --temp-dir="$files/ray" "$@" > /dev/null &
   ray=$!
   wait "$ray"
 }

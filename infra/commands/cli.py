@@ -81,7 +81,7 @@ def export(
 def families(name: Annotated[str | None, Parameter(help="One of them, with its equations.")] = None, /) -> None:
     """List the model families: papers, axes, claims."""
     try:
-        print(listed(name))
+        tell(listed(name))
     except ValueError as error:
         raise DataError(str(error)) from None
 
