@@ -23,6 +23,7 @@ from analysis.figures.phase import phase_diagram
 from analysis.figures.style import STYLE, encoded
 from analysis.powerlaws.fitting import PowerLaw
 from analysis.reading import DataError
+from analysis.series import panels as along_axis
 from analysis.series import shown, titled
 from analysis.study import Study, split, study
 from analysis.thresholds.law import ThresholdLaw
@@ -124,6 +125,6 @@ def of_study(found: Study) -> Figure:
     if panels:
         return phase_diagram(panels, found.names, found.stamp)
     for metric in shown(found.plan, found.frame):
-        if figure := lines.metric_figure(found, metric):
-            return figure
+        if along := along_axis(found.plan, found.frame, metric):
+            return lines.metric_figure(found, metric, along)
     raise DataError(f"{found.plan['sweep']}: nothing recorded to draw yet")
