@@ -8,6 +8,7 @@ imported, nothing trained.
 """
 
 import argparse
+import glob
 import hashlib
 import os
 import re
@@ -64,13 +65,15 @@ class Exported:
 def export(results: str, paper: str, licence: str = LICENCE, authors: Sequence[str] = ()) -> Exported:
     """Write the data set of all sweeps of a results folder to the folder ``paper``, or in place of an earlier export
     there. ResultsError for a folder with anything else in it, and for results without rows."""
-    if "://" in paper:
-        raise ResultsError(f"--paper {paper}: give a local folder")
+    if "://" in paper or not paper.strip():
+        raise ResultsError(f"--paper {paper!r}: give a local folder")
     target = Path(paper).absolute().resolve()
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished")
     try:
         vacant(target)
         about, plans, empty = described(results, licence, authors)
+        for left in beside.parent.glob(f".{glob.escape(target.name)}.*.unfinished"):  # of an export that was killed
+            shutil.rmtree(left, ignore_errors=True)
         beside.mkdir(parents=True)
         for plan, rows in plans:
             for name, content in tidy.files(plan, rows, metadata(about, plan, rows)).items():

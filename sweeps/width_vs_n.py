@@ -14,7 +14,7 @@ from infra.launch import Sweep, main
 
 SWEEP = Sweep(
     name="width_vs_n",
-    claim="How wide must the network be for gradient descent to fit n samples?",
+    claim="How wide must the network be to fit n samples?",
     critical="m",
     over="n",
     axes={

@@ -37,7 +37,9 @@ def test_what_is_done_to_go_and_running(tmp_path, capsys):
     shard(out, 8, 2, 3)
     (found,) = status.statuses(out)
     assert found.rows == {"fit": 3, "unfit": 4} and found.to_go == 1
-    assert found.an_hour == pytest.approx(3 * 10, rel=0.01), "three trainings in the six minutes after the first shard"
+    assert found.trainings_an_hour == pytest.approx(3 * 10, rel=0.01), (
+        "three trainings in the six minutes after the first shard"
+    )
     with lock.exclusive(out):
         (line,) = status.statuses(out)
         assert str(line).endswith("3 fit, 4 unfit; 1 of 8 to go; last row 2 min ago; 30 an hour; running")

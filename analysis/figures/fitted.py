@@ -1,7 +1,7 @@
 """Laws -> axes: m*(n) with local exponents, metrics with their residuals, bounds, the verdict board."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -31,7 +31,7 @@ def thresholds_figure(found: Study) -> Figure:
         figure = Figure(figsize=(4.6 * len(panels) + 0.4, 5.4))
         grid = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey="row", height_ratios=(2.4, 1))
         for (upper, lower), panel in zip(grid.T, panels, strict=True):
-            draw_thresholds(upper, panel.law, panel.claim, panel.title)
+            draw_thresholds(upper, panel.law, panel.claim, panel.title, spanned(panel.law for panel in panels))
             draw_local(lower, panel)
             lower.set_xlabel(found.names[0])
         grid[0, 0].set_ylabel(f"critical {found.names[1]}*")
@@ -41,14 +41,21 @@ def thresholds_figure(found: Study) -> Figure:
     return figure
 
 
-def draw_thresholds(axes: Axes, law: ThresholdLaw, claim: Claim | None = None, title: str = "") -> None:
-    """The points, the law with its band and the theorem's slope, on logarithmic axes that show the points."""
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
-    ends = np.array([end for point in law.points for end in (*point.interval, point.critical)])
+def spanned(laws: Iterable[ThresholdLaw]) -> tuple[float, float]:
+    """What an axis must show of the critical widths of all ``laws``, with their intervals."""
+    ends = np.array([end for law in laws for point in law.points for end in (*point.interval, point.critical)])
     ends = ends[np.isfinite(ends) & (ends > 0)]
     ends = ends if ends.size else np.ones(1)
-    axes.set_ylim(ends.min() / 1.5, ends.max() * 1.5)
+    return float(ends.min() / 1.5), float(ends.max() * 1.5)
+
+
+def draw_thresholds(
+    axes: Axes, law: ThresholdLaw, claim: Claim | None = None, title: str = "", span: tuple[float, float] | None = None
+) -> None:
+    """The points, the law with its band and the theorem's slope, on logarithmic axes over ``span`` (its points)."""
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_ylim(*(span or spanned([law])))
     over = np.array([point.over for point in law.points])
     axes.set_xlim(over.min() / 1.2, over.max() * 1.2)
     draw_law(axes, law)

@@ -26,7 +26,7 @@ DRAWN_WITH = (
 )  # decide the bytes of figures
 SHOWN = 12  # values of an axis in the README
 MAKEFILE = """\
-# make          figures, tables, points and laws again, from data/*.parquet alone; needs: pip install widthlaw
+# make          figures, tables, points and laws again, from data/*.parquet alone; needs widthlaw, see README.md
 # make check    every file is as it was exported (SHA256SUMS)
 PYTHON ?= python3
 SHA256SUM := $(shell command -v sha256sum || echo shasum -a 256)

@@ -106,8 +106,13 @@ def numbers(point: Point) -> dict[str, float]:
             values = [value for value in point.rows[name].to_pylist() if value is not None]
             middle = median(math.inf if math.isnan(value) else value for value in values) if values else math.inf
             if math.isfinite(middle):
-                result[f"median {name}"] = float(middle)
+                result[f"median {name}"] = digits(middle)
     return result
+
+
+def digits(value: float) -> float:
+    """To 4 digits: MLflow's table cuts what is longer, and with it the exponent. The rows have all of them."""
+    return float(f"{value:.4g}")
 
 
 def loss_curve(rows: pa.Table) -> list[tuple[int, float]]:
@@ -119,7 +124,7 @@ def loss_curve(rows: pa.Table) -> list[tuple[int, float]]:
     if "curve_loss" not in rows.column_names:
         return []
     steps, middle, *_ = along(rows.select(["curve_step", "curve_loss"]).to_pandas(), "loss")
-    return [(int(step), float(value)) for step, value in zip(steps, middle, strict=True) if math.isfinite(value)]
+    return [(int(step), digits(value)) for step, value in zip(steps, middle, strict=True) if math.isfinite(value)]
 
 
 def time_span(rows: pa.Table) -> tuple[int, int]:

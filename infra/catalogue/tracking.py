@@ -117,6 +117,7 @@ def pages(tracking_uri: str, plan: Mapping[str, Any], port: int = 5000) -> dict[
         mlflow = client(tracking_uri)
         number = experiment(mlflow, tracking_uri, plan)
         parent, _ = find_runs(mlflow, number, plan)
+        check_place(tracking_uri, parent)
     base = redacted(tracking_uri).rstrip("/") if tracking_uri.startswith("http") else f"http://127.0.0.1:{port}"
     return {name: f"{base}/{link}" for name, link in views.links(plan, number, parent.info.run_id).items()}
 

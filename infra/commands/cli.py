@@ -1,11 +1,10 @@
 """The command ``widthlaw``: what one does with results that are there. Sweeps are run as ``python sweeps/NAME.py``."""
 
-import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from json import dumps
 from typing import Annotated, Literal
 
@@ -20,15 +19,20 @@ from infra import environment, options
 from infra.catalogue import tracking
 from infra.catalogue.tracking import TrackingError
 from infra.commands import status as statuses
+from infra.commands import ui as uis
 from infra.environment import EngineError
 from infra.families import listed
 from infra.planning.plan import PlanError
 from infra.store import records
 from infra.store.storage import ResultsError, printable
 
-app = App(name="widthlaw", help="Laws of training neural networks, from recorded trainings.", version_flags=[])
+app = App(
+    name="widthlaw", help="Laws of training neural networks, from recorded trainings.", version=version("widthlaw")
+)
 
 Results = Annotated[str, Parameter(help="Results folder: a path, or a URI such as s3://bucket/du.")]
+
+Json = Annotated[bool, Parameter(help="Print JSON.", negative="")]
 
 Uri = Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI, else RESULTS/mlflow.db.")]
 
@@ -67,7 +71,8 @@ def export(
     paper: Annotated[str, Parameter(help="Folder to write, new or an earlier export, which it replaces.")],
     licence: Annotated[str, Parameter(help="An SPDX identifier, or a text.")] = exports.LICENCE,
     author: Annotated[
-        list[str] | None, Parameter(help="'Family, Given', or a name as it stands; may be given more than once.")
+        list[str] | None,
+        Parameter(help="'Family, Given', or a name as it stands; may be given more than once.", negative=""),
     ] = None,
 ) -> None:
     """Write the data set that goes with a paper: Parquet, dictionary, figures, tables, and a Makefile that makes them.
@@ -89,16 +94,12 @@ def families(name: Annotated[str | None, Parameter(help="One of them, with its e
 @app.command
 def ui(
     results: Results, *, tracking_uri: Uri = None, port: Annotated[int, Parameter(help="Local port.")] = 5000
-) -> None:
-    """Open MLflow's pages on RESULTS: prints where each sweep's run, table and charts are, serves until Ctrl-C."""
-    uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
-    for plan in records.plans_to_report(results):
-        found = tracking.pages(uri, plan, port)
-        print(f"{plan['sweep']} {plan['family']}", *(f"  {name:6} {page}" for name, page in found.items()), sep="\n")
-    sys.stdout.flush()
-    with contextlib.suppress(KeyboardInterrupt):
-        command = ["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"]
-        subprocess.run(command, env=os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}, check=False)
+) -> int:
+    """Open MLflow's pages on RESULTS: serves until Ctrl-C, prints where each sweep's run, table and charts are.
+
+    MLflow opens in its view for LLM applications where these addresses are not used.
+    """
+    return uis.serve(results, options.tracking_uri(tracking_uri, tracking.default_uri(results)), port)
 
 
 @app.command
@@ -116,7 +117,7 @@ def fit(
         float | None, Parameter(help="Success probability that defines the threshold; default 0.5.")
     ] = None,
     where: Annotated[
-        list[str] | None, Parameter(help="Only rows with name=value; may be given more than once.")
+        list[str] | None, Parameter(help="Only rows with name=value; may be given more than once.", negative="")
     ] = None,
     robust: Annotated[bool, Parameter(help="Huber's loss for a power law, against outliers.", negative="")] = False,
     json: Annotated[bool, Parameter(help="Print one JSON object.", negative="")] = False,
@@ -152,6 +153,8 @@ def diff(
     first: Annotated[str, Parameter(help="Results folder a.")],
     second: Annotated[str, Parameter(help="Results folder b.")],
     /,
+    *,
+    json: Json = False,
 ) -> None:
     """Hold the laws of two sweeps against each other: exponents and thresholds, with the interval of their difference.
 
@@ -161,7 +164,11 @@ def diff(
         found = list(difference.differences(first, second))
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
         raise DataError("a laws.json there is not one of ours: write it anew with: widthlaw report FOLDER") from None
-    tell("\n\n".join(difference.in_words(*one) for one in found))
+    if json:
+        told = [{"law": law, "differences": list(map(asdict, apart)), "remarks": said} for law, apart, said in found]
+        tell(dumps(told, indent=1))
+    else:
+        tell("\n\n".join(difference.in_words(*one) for one in found))
 
 
 @app.command
@@ -169,6 +176,8 @@ def replay(
     results: Results,
     cell: Annotated[str, Parameter(help="A cell's address (cell_id), or the beginning of it.")],
     /,
+    *,
+    json: Json = False,
 ) -> int:
     """Train one recorded cell again, alone: is its row reproduced bit for bit, and if not, how far off is it?
 
@@ -177,7 +186,7 @@ def replay(
     from infra.commands import replay  # imports torch
 
     found = replay.replay(results, cell)
-    print(printable(found))
+    print(dumps(found.as_json()) if json else printable(found))
     return int(not found.same)
 
 
@@ -187,6 +196,7 @@ def audit(
     *,
     sample: Annotated[int, Parameter(help="Cells to train again. [trainings]")] = 50,
     seed: Annotated[int, Parameter(help="Of the choice of cells.")] = 0,
+    json: Annotated[bool, Parameter(help="Print one JSON object a cell, one a line.", negative="")] = False,
 ) -> int:
     """Train a random sample of the recorded cells again, each alone, and hold the rows against it.
 
@@ -199,9 +209,10 @@ def audit(
     found = []
     for one in replay.audit(results, sample, seed):
         found.append(one)
-        print(printable(one), flush=True)
+        print(dumps(one.as_json()) if json else printable(one), flush=True)
     same = sum(one.same for one in found)
-    print(f"{same} of {len(found)} rows reproduced bit for bit")
+    if not json:
+        print(f"{same} of {len(found)} rows reproduced bit for bit")
     return int(same < len(found))
 
 

@@ -34,6 +34,11 @@ class Replayed:
         """Whether the row is reproduced bit for bit."""
         return not self.differences
 
+    def as_json(self) -> dict[str, Any]:
+        """As ``--json`` prints it: a difference that is none of numbers is null."""
+        told = {name: by if math.isfinite(by) else None for name, by in self.differences.items()}
+        return dataclasses.asdict(self) | {"same": self.same, "differences": told}
+
     def __str__(self) -> str:
         if self.same:
             return f"{self.cell_id}  {self.outcome}: reproduced bit for bit"
@@ -49,6 +54,8 @@ def replay(out: str, cell_id: str) -> Replayed:
     there are several, or for one of another numerics version."""
     table = records.read_rows(out)[0]
     known = table["cell_id"].to_pylist() if len(table) else []
+    if not known:
+        raise ResultsError(f"{out} holds no training; is the path right?")
     found = [i for i, identity in enumerate(known) if str(identity).startswith(cell_id)]
     if len(cell_id) < SHORTEST or len(found) != 1:
         few = f"{len(found)} cells begin so; write more of it" if found else "no such cell; report.html names them"

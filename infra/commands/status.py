@@ -15,14 +15,14 @@ LATELY = 600.0  # seconds over which the present speed is taken
 @dataclass(frozen=True)
 class Status:
     """One plan. ``rows``: how many with each outcome; ``asked``: trainings asked for, none where they are chosen on the
-    way; ``since``: seconds since the last row; ``an_hour``: trainings an hour, over the last ten minutes of them;
+    way; ``seconds_since_row``: since the last row; ``trainings_an_hour``: over the last ten minutes of them;
     ``running``: whether a process works on the folder, None where that cannot be told."""
 
     title: str
     rows: dict[str, int]
     asked: int | None
-    since: float | None
-    an_hour: float | None
+    seconds_since_row: float | None
+    trainings_an_hour: float | None
     running: bool | None
 
     @property
@@ -35,10 +35,10 @@ class Status:
         parts = [f"{self.title}: {told}"]
         if self.to_go is not None:
             parts.append("all done" if not self.to_go else f"{self.to_go:,} of {self.asked:,} to go")
-        if self.since is not None:
-            parts.append(f"last row {ago(self.since)} ago")
-        if self.running and self.an_hour:
-            parts.append(f"{self.an_hour:,.0f} an hour")
+        if self.seconds_since_row is not None:
+            parts.append(f"last row {ago(self.seconds_since_row)} ago")
+        if self.running and self.trainings_an_hour:
+            parts.append(f"{self.trainings_an_hour:,.0f} an hour")
         parts.append({True: "running", False: "not running", None: "whether it runs cannot be told here"}[self.running])
         return "; ".join(parts)
 
