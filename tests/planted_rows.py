@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import trainables
+from analysis import report
+from analysis.figures.style import encoded
 from infra.store import records, schema
 from infra.store.schema import Column
 
@@ -66,6 +68,11 @@ def write(out, planted):
     numbers += [Column(name, "curve", name, "1") for name in ("curve_step", "curve_loss")]
     if planted:
         records.write_shard(str(out), planted, schema.of_rows(columns, numbers))
+
+
+def drawn_as(monkeypatch, *kinds):
+    """Figures are made as ever, and of their files only these kinds are drawn ("svg" is what a page holds)."""
+    monkeypatch.setattr(report, "encoded", lambda figure, kind: encoded(figure, kind) if kind in kinds else b"")
 
 
 def laws(out):

@@ -31,6 +31,9 @@ def recipe(*arguments):
     return manifest(options.parse(SWEEP, ["--adaptive", *arguments]))
 
 
+AXES = list(recipe()["axes"])
+
+
 def chance(cell):
     """m* = n^1.2 / 2, from 10% to 90% over a factor of three."""
     return 1 / (1 + (0.5 * cell.n**1.2 / cell.m) ** 4)
@@ -43,7 +46,7 @@ def outcome(cell):
 
 def row(cell, letter):
     names = {"f": "fit", "u": "unfit", "x": "failed"}
-    return {**{k: getattr(cell, k) for k in recipe()["axes"]}, "seed": cell.seed, "outcome": names[letter], "steps": 1}
+    return {**{name: getattr(cell, name) for name in AXES}, "seed": cell.seed, "outcome": names[letter], "steps": 1}
 
 
 def trained(chooser, rounds=10**6):

@@ -28,7 +28,9 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def papers(folders):
-    return front.papers([part for out in folders for part in report.sections_of(out, records.read_plans(out))])
+    with pytest.MonkeyPatch.context() as patched:
+        planted.drawn_as(patched, "svg")
+        return front.papers([part for out in folders for part in report.sections_of(out, records.read_plans(out))])
 
 
 def test_papers_stand_in_the_order_of_their_arxiv_numbers(papers):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import planted_rows as planted
+import pytest
 from matplotlib.collections import PathCollection, QuadMesh
 
 from analysis import chosen, report
@@ -15,6 +16,12 @@ from infra.store import records
 
 FULL = planted.rows()
 ENDED = ["standard error 0.019", "5,000 trainings, and the standard error is still 0.1"]
+
+
+@pytest.fixture(autouse=True)
+def texts_alone(monkeypatch):
+    """What is looked at here stands outside of the pictures."""
+    planted.drawn_as(monkeypatch)
 
 
 def concluded(out, rows, **more):

@@ -15,7 +15,9 @@ def address(tmp_path_factory):
     planted.plan(out)
     planted.plan(out, planted.AXES | {"n": [8, 16]}, "b" * 20, command="python sweeps/planted.py " + 60 * "--long ")
     planted.write(out, planted.rows())
-    return Path(report.write_report(str(out))).resolve().as_uri()
+    with pytest.MonkeyPatch.context() as patched:
+        planted.drawn_as(patched, "svg")
+        return Path(report.write_report(str(out))).resolve().as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,9 @@ def board(tmp_path_factory):
     out = tmp_path_factory.mktemp("boards")
     planted.plan(out / "one")
     planted.write(out / "one", planted.rows())
-    return Path(report.write_board([str(out / "one")], str(out / "verdicts.html"))).resolve().as_uri()
+    with pytest.MonkeyPatch.context() as patched:
+        planted.drawn_as(patched, "svg")
+        return Path(report.write_board([str(out / "one")], str(out / "verdicts.html"))).resolve().as_uri()
 
 
 @pytest.fixture(params=[1200, 600])

@@ -111,7 +111,8 @@ def test_inequalities_are_counted_training_by_training(tmp_path):
     assert not rate.gates, "quoted from memory"
 
 
-def test_hypotheses_out_of_reach_make_a_bound_vacuous_by_their_factor(tmp_path):
+def test_hypotheses_out_of_reach_make_a_bound_vacuous_by_their_factor(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch)
     html = reported(tmp_path, planted.rows(width_scale=256e6))
     held = answered(tmp_path, "distance from initialisation")
     assert held["kind"] == "vacuous" and held["label"].endswith("factor 1e+06")
@@ -190,7 +191,8 @@ DEGENERATE = {
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
-def test_any_rows_have_a_report_that_says_what_is_missing(name, tmp_path):
+def test_any_rows_have_a_report_that_says_what_is_missing(name, tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch, "svg")
     rows, status = DEGENERATE[name]
     html = reported(tmp_path, rows())
     (entry,) = planted.laws(tmp_path)
@@ -200,7 +202,8 @@ def test_any_rows_have_a_report_that_says_what_is_missing(name, tmp_path):
     assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]+", "", html))
 
 
-def test_groups_each_have_their_law(tmp_path):
+def test_groups_each_have_their_law(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch)
     axes = planted.AXES | {"d": [8, 16]}
     html = reported(tmp_path, planted.rows(axes), axes=axes)
     (entry,) = planted.laws(tmp_path)
@@ -210,7 +213,8 @@ def test_groups_each_have_their_law(tmp_path):
     assert set(answered(tmp_path, "flips fall with width")["laws"]) >= {"d = 8, n = 8", "d = 16, n = 32"}
 
 
-def test_a_claim_about_some_values_of_an_axis_is_held_against_their_groups_alone(tmp_path):
+def test_a_claim_about_some_values_of_an_axis_is_held_against_their_groups_alone(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch)
     claim = next(one for one in planted.CLAIMS if one.get("critical") == "m" and one.get("exponent"))
     rows = [
         planted.row(m, n, d, seed) for m in planted.AXES["m"] for n in (8, 16, 32) for d in (4, 8) for seed in range(9)
@@ -220,7 +224,8 @@ def test_a_claim_about_some_values_of_an_axis_is_held_against_their_groups_alone
     assert [len(group["verdicts"]) for group in entry["groups"].values()] == [0, 1]
 
 
-def test_several_plans_have_a_table_of_contents(tmp_path):
+def test_several_plans_have_a_table_of_contents(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch)
     planted.plan(tmp_path, planted.AXES | {"n": [8, 16]}, "b" * 20)
     html = reported(tmp_path, FULL[:40])
     assert [entry["plan_id"][0] for entry in planted.laws(tmp_path)] == ["a", "b"]
@@ -229,7 +234,8 @@ def test_several_plans_have_a_table_of_contents(tmp_path):
     assert len(re.findall(r'href="#plan-', html)) == 4  # contents and board
 
 
-def test_what_others_wrote_is_text(tmp_path):
+def test_what_others_wrote_is_text(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch, "svg")
     evil = "<script>alert(1)</script> & \\input{x} 50% _^~"
     html = reported(tmp_path, FULL[:40], claim=evil, command=evil, criterion=evil)
     assert html.count("<script") == 2, "the data of the points and the page's own"
@@ -266,7 +272,8 @@ def test_latex_compiles_or_at_least_balances(known, tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def test_the_end_of_a_sweep_writes_laws_and_page_of_all_plans(tmp_path):
+def test_the_end_of_a_sweep_writes_laws_and_page_of_all_plans(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch)
     planted.plan(tmp_path)
     planted.write(tmp_path, FULL)
     summary = report.conclude(str(tmp_path), "a" * 20)
@@ -282,7 +289,8 @@ def test_the_end_of_a_sweep_writes_laws_and_page_of_all_plans(tmp_path):
     assert len(planted.laws(tmp_path)) == 2, "what cannot be read is written anew"
 
 
-def test_a_sweep_without_a_threshold_or_without_rows_ends_in_a_page_too(tmp_path):
+def test_a_sweep_without_a_threshold_or_without_rows_ends_in_a_page_too(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch, "svg")
     plain = {"critical": None, "over": "m", "by": "n", "metrics": ["flips"], "curves": ["loss"]}
     planted.plan(tmp_path, **plain)
     empty = report.conclude(str(tmp_path), "a" * 20)
@@ -322,7 +330,8 @@ def test_figures_are_the_same_bytes_again(known):
         assert first == second
 
 
-def test_an_order_whose_metric_has_no_law_has_no_line_on_the_board(tmp_path):
+def test_an_order_whose_metric_has_no_law_has_no_line_on_the_board(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch)
     claim = next(one for one in planted.CLAIMS if one.get("metric") == "flips")
     order = {**claim, "direction": "order", "order": ["m", 4, 256], "metric": "dist_max", "exponent": None}
     html = reported(tmp_path, FULL, claims=[order])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import SAMPLES, Truth, cover_sweep, factorial, finite_size, power, step_sweep, sweep
+from planted import SAMPLES, cover_sweep, factorial, finite_size, power, step_sweep, sweep
 
 from analysis.thresholds.fitting import Tally, ThresholdLaw, fit_fast, fit_threshold
 from analysis.thresholds.forms import FLOOR
@@ -239,7 +239,7 @@ def test_the_full_fit_is_quick() -> None:
 
 # Coverage, reduced: RUNS sweeps a row. A true coverage c is refused only below c - 3.1 sqrt(c (1 - c) / RUNS), which
 # happens by chance once in a thousand. The full run is benchmarks/thresholds.py.
-RUNS, FAST_RUNS = 32, 200
+RUNS, FAST_RUNS = 12, 100
 
 
 def least(covered: float, runs: int = RUNS) -> float:
@@ -260,23 +260,23 @@ def test_coverage_of_the_fast_interval(p: float, trainings: int) -> None:
     assert least(0.95, FAST_RUNS) <= holds(found, p) <= 0.995
     x = np.array([law.exponent for law in found])
     error = np.mean([law.interval[1] - law.interval[0] for law in found]) / 3.92
-    assert error / x.std(ddof=1) == pytest.approx(1.0, abs=0.16)  # 3.1 relative errors of a sd, 1 / sqrt(2 RUNS)
+    assert error / x.std(ddof=1) == pytest.approx(1.0, abs=0.22)  # 3.1 relative errors of a sd, 1 / sqrt(2 RUNS)
     assert abs(x.mean() - p) < max(0.01, 0.2 * error) + 3.1 * error / np.sqrt(FAST_RUNS)
 
 
-@pytest.mark.parametrize(
-    "truth",
-    [
-        power(2.0),
-        power(2.0, scatter=0.15),
-        power(2.0, high=0.08),
-        power(2.0, slope=lambda n: 0.5 * np.sqrt(n)),
-    ],
-    ids=["clean", "scatter", "lapse", "slope"],
-)
-def test_coverage_of_the_default_interval(truth: Truth) -> None:
-    found = laws(lambda rng: sweep(truth, 1000, rng, factorial), fit_threshold, 2)
-    assert holds(found, 2.0) >= least(0.91)
+def test_coverage_of_the_default_interval() -> None:
+    truths = {
+        "clean": power(2.0),
+        "scatter": power(2.0, scatter=0.15),
+        "lapse": power(2.0, high=0.08),
+        "slope": power(2.0, slope=lambda n: 0.5 * np.sqrt(n)),
+    }
+    shares = {}
+    for name, truth in truths.items():
+        found = laws(lambda rng, truth=truth: sweep(truth, 1000, rng, factorial), fit_threshold, 2)
+        shares[name] = holds(found, 2.0)
+        assert shares[name] >= least(0.91), name
+    assert np.mean([*shares.values()]) >= least(0.91, 4 * RUNS)
 
 
 def test_coverage_of_exact_laws() -> None:
@@ -288,12 +288,15 @@ def test_coverage_of_exact_laws() -> None:
     assert np.mean([any("sharpens" in note for note in law.notes) for law in found]) > 0.9
 
 
-@pytest.mark.parametrize("shift", [20.0, -8.0])
-def test_coverage_of_the_envelope(shift: float) -> None:
-    found = laws(lambda rng: sweep(finite_size(1.5, shift), 1000, rng), fit_threshold, 5)
-    assert holds(found, 1.5, "envelope") >= least(0.90)
-    assert holds(found, 1.5) < 0.8  # the plain interval does not: that is what the envelope is for
-    assert np.mean([law.envelope[0] > 1.5 for law in found]) <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / RUNS)
+def test_coverage_of_the_envelope() -> None:
+    both = []
+    for shift in (20.0, -8.0):
+        found = laws(lambda rng, shift=shift: sweep(finite_size(1.5, shift), 1000, rng), fit_threshold, 5)
+        assert holds(found, 1.5, "envelope") >= least(0.90), shift
+        assert holds(found, 1.5) < 0.8  # the plain interval does not: that is what the envelope is for
+        both += found
+    assert holds(both, 1.5, "envelope") >= least(0.90, 2 * RUNS)
+    assert np.mean([law.envelope[0] > 1.5 for law in both]) <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / (2 * RUNS))
 
 
 # --- an axis along which success ends ----------------------------------------------------------------------------

@@ -81,7 +81,8 @@ def test_packs_of_several_values_and_of_words_are_named():
     assert set(timeline.timeline(words, "labels").values) == {"sign"}
 
 
-def test_the_page_shows_the_timeline_of_a_plan(tmp_path):
+def test_the_page_shows_the_timeline_of_a_plan(tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch, "pdf")
     planted.plan(tmp_path)
     some = planted.rows(worker=7, started="2026-01-01T23:59:00.000+00:00")
     planted.write(tmp_path, some)

@@ -24,7 +24,7 @@ import pytest
 
 import trainables
 from infra.catalogue import grid_points as catalogue
-from infra.catalogue import tracking, views
+from infra.catalogue import mlflow_calls, tracking, views
 from infra.catalogue.tracking import Synced, TrackingError
 from infra.packing import pack
 from infra.planning import plan
@@ -271,7 +271,7 @@ def test_a_killed_sync_is_completed_without_duplicates(out: str, call: str) -> N
     import os, signal
     from itertools import count
     from mlflow import MlflowClient
-    from infra.catalogue import tracking, views
+    from infra.catalogue import mlflow_calls, tracking, views
     whole, calls = MlflowClient.{call}, count(1)
     def killed(*given):
         if next(calls) == 4:
@@ -356,14 +356,17 @@ def test_the_server(out: str, server: "subprocess.Popen[bytes]", port: int) -> N
     assert dict(os.environ) == before
 
 
-def test_a_hung_server_holds_up_nobody() -> None:
+def test_a_hung_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tries of CHECK_SECONDS and a pause between them, here of a second each."""
+    assert 1 < mlflow_calls.CHECK_SECONDS <= 5
+    monkeypatch.setattr(mlflow_calls, "CHECK_SECONDS", 1)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         began = time.monotonic()
         with pytest.raises(TrackingError, match=r"no answer in time") as caught:
             tracking.check(f"http://me:secret@127.0.0.1:{listening.getsockname()[1]}")
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 2 * 1 + 4
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -48,6 +48,7 @@ import math
 import os
 import pkgutil
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -157,7 +158,13 @@ def claim(
 
 def names() -> list[str]:
     """Names of all families: the modules in this folder, but for helpers of a family, which start with "_"."""
-    return sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_"))
+    return list(_names(tuple(__path__)))
+
+
+@lru_cache
+def _names(folders: tuple[str, ...]) -> list[str]:
+    """Looked up once: a plan asks at each of its cells."""
+    return sorted(info.name for info in pkgutil.iter_modules(folders) if not info.name.startswith("_"))
 
 
 def load(name: str) -> Any:

@@ -66,8 +66,8 @@ def sign(figure: Any, stamp: str) -> None:
 
 def encoded(figure: Figure, kind: str) -> bytes:
     """The figure as a file's content; kind "pdf", "png" or "svg". The same figure gives the same bytes."""
-    if figure.get_layout_engine() is not None:  # once for all kinds: it costs as much as drawing
-        figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:  # once for all kinds: it costs as much as drawing
+        engine.execute(figure)
         figure.set_layout_engine(None)
     buffer = io.BytesIO()
     metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {"Software": None})

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,9 @@ def render(title: str, sections: Sequence[Section], folder: Mapping[str, Any]) -
     )
 
 
+@lru_cache(maxsize=1)
 def environment() -> Environment:
-    """Templates of this folder, with the filters that numbers and formulas need."""
+    """Templates of this folder, compiled once a process, with the filters that numbers and formulas need."""
     templates = Environment(
         loader=PackageLoader("analysis.pages", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,

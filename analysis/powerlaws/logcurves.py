@@ -99,6 +99,20 @@ def starts_of(form: str, pts: Points) -> list[Array]:
     return starts
 
 
+def _linear(columns: Array, v: Array, start: Array, clip: float, tolerance: float) -> Array:
+    """Coefficients of least squares, one exact solve; of Huber's loss, convex, by least squares reweighted until they
+    stand still."""
+    if np.isinf(clip):
+        return np.asarray(np.linalg.lstsq(columns, v)[0])
+    theta = start
+    for _ in range(300):
+        root = np.sqrt(np.minimum(1.0, clip / np.maximum(np.abs(v - columns @ theta), 1e-300)))
+        last, theta = theta, np.linalg.lstsq(columns * root[:, None], v * root)[0]
+        if np.all(np.abs(theta - last) <= tolerance * (1 + np.abs(theta))):
+            break
+    return theta
+
+
 def minimise(form: str, pts: Points, start: Array, clip: float, exponent: float | None = None) -> Array:
     """theta at the minimum reached from one start; with `exponent` given, e is held there."""
     theta = start.copy()
@@ -106,10 +120,10 @@ def minimise(form: str, pts: Points, start: Array, clip: float, exponent: float 
     tolerance = 1e-13 if exponent is None else 1e-10  # the profile's ends are wanted to 1e-5 only
     if exponent is not None:
         theta[1], free[1] = exponent, False
-    if form != "offset" and np.isinf(clip):  # a linear problem: one exact solve
+    if form != "offset":  # a linear problem
         columns = curve(form, theta, pts.z, pts.h)[1]
         rest = pts.v - columns[:, ~free] @ theta[~free]
-        theta[free] = np.linalg.lstsq(columns[:, free], rest)[0]
+        theta[free] = _linear(columns[:, free], rest, theta[free], clip, tolerance)
         return theta
 
     def full(u: Array) -> Array:
@@ -128,7 +142,7 @@ def minimise(form: str, pts: Points, start: Array, clip: float, exponent: float 
         distance,
         theta[free],
         jac=jacobian,
-        bounds=(low[free], high[free]) if form == "offset" else (-np.inf, np.inf),
+        bounds=(low[free], high[free]),
         loss="huber" if np.isfinite(clip) else "linear",
         f_scale=clip if np.isfinite(clip) else 1.0,
         x_scale="jac",
