@@ -107,7 +107,7 @@ def _linear(columns: Array, v: Array, start: Array, clip: float, tolerance: floa
     theta = start
     for _ in range(300):
         root = np.sqrt(np.minimum(1.0, clip / np.maximum(np.abs(v - columns @ theta), 1e-300)))
-        last, theta = theta, np.linalg.lstsq(columns * root[:, None], v * root)[0]
+        last, theta = theta, np.asarray(np.linalg.lstsq(columns * root[:, None], v * root)[0], dtype=np.float64)
         if np.all(np.abs(theta - last) <= tolerance * (1 + np.abs(theta))):
             break
     return theta
