@@ -206,7 +206,8 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
         summary = report.conclude(out, recipe["plan_id"])
         where = f"report     {storage.beside(out, report.PAGE)}"
         print(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
-        (say if request.options.json else print)(catalogued(request, recipe, summary, uri))
+        at = catalogued(request, recipe, summary, uri)
+        print(at) if not request.options.json else tell(request, at)
         why = "every training failed, see the report" if summary.rows and summary.rows == summary.failed else ""
     except ResultsError as error:  # a full disk, most likely: what is recorded stays, and the way on is told below
         why = str(error)
