@@ -111,8 +111,9 @@ def enter(run: Run, device: str, to_the_end: bool) -> None:
         if not to_the_end and hasattr(module, "goal"):
             goals = vmap(module.goal)(run.state)[: len(run.live)].tolist()
             run.goals |= zip(run.live, goals, strict=True)
-        charge(run, began)
+        live = list(run.live)
         look(run)
+        charge(run, live, began)
 
 
 @one_thread()
@@ -128,8 +129,9 @@ def advance(run: Run) -> None:
     with torch.no_grad():
         run.state = stepped(run.family, run.state, target - run.k)
     run.k = target
-    charge(run, began)
+    live = list(run.live)
     look(run)
+    charge(run, live, began)
 
 
 def stepped(family: str, state: Any, count: int) -> Any:
@@ -283,10 +285,10 @@ def select(state: Any, slots: list[int]) -> Any:
     return type(state)(*(tensor[slots] for tensor in state))
 
 
-def charge(run: Run, began: float) -> None:
-    """Divide the time since ``began`` evenly over the live cells."""
-    share = (time.perf_counter() - began) / len(run.live)
-    for i in run.live:
+def charge(run: Run, cells: Sequence[int], began: float) -> None:
+    """Divide the time since ``began``, last measurements included, evenly over the cells that it was spent on."""
+    share = (time.perf_counter() - began) / len(cells)
+    for i in cells:
         run.seconds[i] += share
 
 
