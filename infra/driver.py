@@ -206,8 +206,11 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
         summary = report.conclude(out, recipe["plan_id"])
         where = f"report     {storage.beside(out, report.PAGE)}"
         print(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
-        at = catalogued(request, recipe, summary, uri)
-        print(at) if not request.options.json else tell(request, at)
+        where, well = catalogued(request, recipe, summary, uri)
+        if not request.options.json:
+            print(where)
+        elif not (well and request.options.quiet):
+            say(where)
         why = "every training failed, see the report" if summary.rows and summary.rows == summary.failed else ""
     except ResultsError as error:  # a full disk, most likely: what is recorded stays, and the way on is told below
         why = str(error)
@@ -221,14 +224,14 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
     return 0
 
 
-def catalogued(request: Request, recipe: dict[str, Any], summary: report.Summary, uri: str) -> str:
-    """Bring MLflow up to date; the line that says how to open it, or what to do later."""
+def catalogued(request: Request, recipe: dict[str, Any], summary: report.Summary, uri: str) -> tuple[str, bool]:
+    """Bring MLflow up to date; the line that says how to open it, or what to do later, and whether it is up to date."""
     out, given = request.options.out, request.options.tracking_uri
     try:
         tracking.sync(out, uri, artifacts=[*summary.files, report.PAGE], law=summary.law, plan_ids=[recipe["plan_id"]])
     except TrackingError as error:
-        return f"MLflow     not up to date ({error}); later: {program()} sync {out} --tracking-uri URI"
-    return f"MLflow     {program()} ui {out}" + (f" --tracking-uri {tracking.redacted(given)}" if given else "")
+        return f"MLflow     not up to date ({error}); later: {program()} sync {out} --tracking-uri URI", False
+    return f"MLflow     {program()} ui {out}" + (f" --tracking-uri {tracking.redacted(given)}" if given else ""), True
 
 
 def recorded_counts(out: str, recipe: dict[str, Any]) -> Counter[Count]:

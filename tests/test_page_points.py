@@ -14,6 +14,7 @@ import planted_rows as planted
 import pytest
 from browsing import visited
 from PIL import Image
+from playwright.sync_api import expect
 
 import trainables
 from analysis import report
@@ -108,7 +109,7 @@ def test_the_command_of_a_point_reproduces_its_row(page, folder, capsys):
     figure.locator(".panel .address").nth(2).click()
     assert figure.locator(".panel tr.chosen, .panel path.chosen").count() == 2
     figure.locator(".panel .replay button").click()
-    page.wait_for_function("document.querySelector('.replay button').textContent === 'copied'")
+    expect(figure.locator(".panel .replay button")).to_have_text("copied")
     command = page.evaluate("navigator.clipboard.readText()")
     assert command == figure.locator(".panel code").inner_text()
     program, *arguments = shlex.split(command)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import SAMPLES, cover_sweep, factorial, finite_size, power, step_sweep, sweep
+from planted import SAMPLES, Truth, cover_sweep, factorial, finite_size, power, step_sweep, sweep
 
 from analysis.thresholds.fitting import Tally, ThresholdLaw, fit_fast, fit_threshold
 from analysis.thresholds.forms import FLOOR
