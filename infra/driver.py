@@ -99,7 +99,7 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
     out = request.options.out
     from infra import engine  # imports Ray, which reads its environment then
 
-    pricing = Thread(target=plan.price, args=(request.family, cells), daemon=True)
+    pricing = Thread(target=plan.price, args=(request.family, cells))
     pricing.start()  # Ray starts meanwhile
     with engine.connected(address):
         pricing.join()
