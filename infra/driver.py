@@ -80,8 +80,7 @@ def run(request: Request, end: Ending) -> int:
     environment.reachable(address)
     uri = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out))
     with exclusive(out):
-        if not tracking.unmade(uri):  # else it is made while the first packs train
-            tracking.check(uri)
+        tracking.check(uri)  # makes a new store: half made, as on a full disk, it would stay useless
         records.write_plan(out, recipe)
         records.set_aside(out, foreign, (family, plan.row_schema(family)))
         if adaptive:

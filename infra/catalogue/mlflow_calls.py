@@ -64,13 +64,6 @@ def check(tracking_uri: str) -> None:
         client(tracking_uri).search_experiments(max_results=1)
 
 
-def unmade(tracking_uri: str) -> bool:
-    """Whether this is an SQLite file yet to be made, in a folder that is there: nothing to check."""
-    folder = artifact_folder(tracking_uri)
-    made = folder and (os.path.lexists(tracking_uri.removeprefix("sqlite:///")) or os.path.lexists(folder))
-    return folder is not None and folder.parent.is_dir() and not made
-
-
 def open_database(uri: str) -> None:
     """Connect once: MLflow itself would try for 100 s."""
     from sqlalchemy import create_engine

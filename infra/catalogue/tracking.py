@@ -37,7 +37,6 @@ from infra.catalogue.mlflow_calls import (
     redacted,
     tags,
     ui_command,
-    unmade,
 )
 from infra.store import records, storage
 from infra.store.storage import ResultsError, first_line
@@ -52,7 +51,6 @@ __all__ = [
     "redacted",
     "sync",
     "ui_command",
-    "unmade",
 ]
 
 PLAN, POINT, DIGEST = views.PLAN, views.POINT, "widthlaw.digest."
