@@ -59,7 +59,7 @@ def line(point: tuple[int, int, int], dtype: str, device: str, seeds: int) -> st
     alone = seconds(lambda: [train_one(one, device) for one in axes], device) / LOOP
     states = [family.draw(cell) for cell in cells[:8]]
     state = family.State(*(torch.stack(tensors).to(device) for tensors in zip(*states, strict=True)))
-    stepping = seconds(lambda: pack.stepped("two_layer_relu", state, 64), device)
+    stepping = seconds(lambda: steps.stepped("two_layer_relu", state, 64), device)
     flops = 64 * len(states) * (2.0 * n * n * m if state.C.shape[2] else 4.0 * n * m * d)
     left, right = torch.randn(2, 4096, 4096, dtype=getattr(torch, dtype), device=device)
     peak = 2 * 4096**3 / seconds(lambda: torch.mm(left, right), device)

@@ -22,7 +22,6 @@ import torch
 
 import trainables
 from infra import options
-from infra.packing import pack
 from infra.planning import plan
 from infra.sweep import Sweep
 from sweeps.__main__ import NAMES
@@ -55,7 +54,7 @@ def stepping(family: str, cells: list[Any]) -> Callable[[], Any]:
                 for _ in range(STEPS):
                     state = module.step(state)
             else:
-                state = pack.stepped(family, state, STEPS)
+                state = steps.stepped(family, state, STEPS)
 
     return block
 

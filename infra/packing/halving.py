@@ -112,7 +112,7 @@ class Mark:
         part.live = self.live
         in_place = hasattr(trainables.load(part.family), "steps_packed")
         if not self.drawn or (in_place and self.steps and part.k == self.k):
-            part.state, part.slots, part.k = None, [], 0
+            part.state, part.graph, part.slots, part.k = None, None, [], 0
             self.looks = dict.fromkeys(self.looks, 0)
         for i in self.live:
             part.rows.pop(i, None)
@@ -131,13 +131,14 @@ def halves(part: Run) -> list[Run]:
 
 def cut(part: Run, live: list[int]) -> Run:
     """The part with the cells ``live``, neighbours in it, alone."""
+    part = replace(part, live=live, graph=None)
     if part.state is None:
-        return replace(part, live=live)
+        return part
     first, last = part.slots.index(live[0]), part.slots.index(live[-1])
     if first == last:  # a batch is never smaller than two
-        return replace(part, live=live, slots=live * 2, state=pack.select(part.state, [first, first]))
+        return replace(part, slots=live * 2, state=pack.select(part.state, [first, first]))
     slots = slice(first, last + 1)
-    return replace(part, live=live, slots=part.slots[slots], state=type(part.state)(*(x[slots] for x in part.state)))
+    return replace(part, slots=part.slots[slots], state=type(part.state)(*(x[slots] for x in part.state)))
 
 
 def limit(packed: Parts, largest: int) -> None:

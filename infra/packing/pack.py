@@ -21,7 +21,7 @@ import torch
 from torch.func import vmap
 
 import trainables
-from infra.packing import stalls
+from infra.packing import stalls, steps
 from infra.store.schema import cell_id, point_id
 
 GRID = sorted({round(2 ** (j / 8)) for j in range(8 * 40)} | {0})  # eight points an octave: resolution 9%
@@ -54,6 +54,7 @@ class Run:
     goals: dict[int, float] = field(default_factory=dict)  # loss at which a cell is fit; empty: none is stopped
     strikes: dict[int, int] = field(default_factory=dict)  # looks in a row at which a cell was out of reach
     stalled_at: dict[int, int] = field(default_factory=dict)
+    graph: steps.Graph | None = None  # on a GPU: the step of ``state``, captured
 
 
 @contextmanager
@@ -126,23 +127,13 @@ def advance(run: Run) -> None:
         return
     began = time.perf_counter()
     target = min(GRID[bisect.bisect_right(GRID, run.k)], *(run.budgets[i] for i in run.live))
+    to_go = max(run.budgets[i] for i in run.live) - run.k
     with torch.no_grad():
-        run.state = stepped(run.family, run.state, target - run.k)
+        run.state, run.graph = steps.replayed(run.family, run.state, target - run.k, to_go, run.graph)
     run.k = target
     live = list(run.live)
     look(run)
     charge(run, live, began)
-
-
-def stepped(family: str, state: Any, count: int) -> Any:
-    """A stacked state ``count`` steps on; it may have been worked on in place."""
-    module = trainables.load(family)
-    if hasattr(module, "steps_packed"):
-        return module.steps_packed(state, count)
-    step = vmap(module.step)
-    for _ in range(count):
-        state = step(state)
-    return state
 
 
 def finished(run: Run) -> bool:
@@ -196,7 +187,7 @@ def look(run: Run) -> None:
         outcomes |= {i: "stalled" for i in due if i not in outcomes and stalled(run, i)}
     retire(run, outcomes, dict(zip(due, range(count), strict=True)), state)
     if run.live and 2 * len(run.live) <= len(run.slots) and len(run.slots) > 2:
-        run.state = select(run.state, padded([where[i] for i in run.live]))
+        run.state, run.graph = select(run.state, padded([where[i] for i in run.live])), None
         run.slots = padded(run.live)
 
 
