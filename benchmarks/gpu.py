@@ -1,16 +1,18 @@
-"""Packs on a GPU against a loop on it, and the share of its matrix-product peak. Without a GPU: says "not measured".
+"""On a GPU: packs against a loop on it, and a sweep end to end against one config a task. Without one: "not measured".
 
     python benchmarks/gpu.py [device, default cuda] [seeds, 64]
 
-Writes gpu.md beside this file; with device cpu (to try the script) it prints only.
+Writes gpu.md beside this file after each part; with device cpu (to try the script) it prints only.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -18,19 +20,26 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from peers import train_one
 
-from infra.packing import pack
+from infra.packing import pack, steps
 from infra.planning import plan
+from infra.store import records
 from trainables import two_layer_relu as family
 
+HERE = Path(__file__).parent
 POINTS = [(128, 64, 32), (256, 256, 32), (512, 1024, 32), (512, 2048, 100)]  # n, m, d
 DTYPES = ("float64", "float32")
 STEPS = 256  # a training, at most
 LOOP = 4  # trainings that the loop takes of each point
+SHARES = ("1", "0.5", "0.25", "0.125", "0")  # of the card, to a pack
+GRID = {"n": (128, 256, 512), "m": (256, 512, 1024, 2048), "d": (32,)}
+TASKS = 2  # seeds of each grid point that are trained one config a task
+
+Line = Callable[[str], None]
 
 
-def seconds(work: Callable[[], Any], device: str) -> float:
-    """Of the second run; what is queued on the GPU is waited for."""
-    for _ in range(2):
+def seconds(work: Callable[[], Any], device: str, times: int = 2) -> float:
+    """Of the last time; what is queued on the GPU is waited for."""
+    for _ in range(times):
         if device == "cuda":
             torch.cuda.synchronize()
         began = time.perf_counter()
@@ -51,45 +60,118 @@ def trained(cells: list[Any], device: str) -> list[Any]:
     return rows
 
 
-def line(point: tuple[int, int, int], dtype: str, device: str, seeds: int) -> str:
-    n, m, d = point
+def stepping(state: Any, device: str) -> tuple[float, float]:
+    """Seconds of a step of a stacked state: asked for by Python each time, and replayed."""
+    asked = seconds(lambda: steps.stepped("two_layer_relu", state, 64), device) / 64
+    _, graph = steps.replayed("two_layer_relu", state, 8, 10**6, None)
+    if graph is None:
+        return asked, asked
+    return asked, seconds(lambda: steps.replayed("two_layer_relu", graph.state, 64, 0, graph), device) / 64
+
+
+def point(n: int, m: int, d: int, dtype: str, device: str, seeds: int) -> str:
+    """The line of a grid point."""
     cells = [family.Cell(n=n, m=m, d=d, dtype=dtype, max_steps=STEPS, seed=seed) for seed in range(seeds)]
     packed = seconds(lambda: trained(cells, device), device) / seeds
     axes = [{"n": n, "m": m, "d": d, "dtype": dtype, "max_steps": STEPS, "seed": seed} for seed in range(LOOP)]
     alone = seconds(lambda: [train_one(one, device) for one in axes], device) / LOOP
-    states = [family.draw(cell) for cell in cells[:8]]
+    states = [family.draw(cell) for cell in cells[:4]] * (seeds // 4)
     state = family.State(*(torch.stack(tensors).to(device) for tensors in zip(*states, strict=True)))
-    stepping = seconds(lambda: steps.stepped("two_layer_relu", state, 64), device)
-    flops = 64 * len(states) * (2.0 * n * n * m if state.C.shape[2] else 4.0 * n * m * d)
+    asked, replayed = stepping(state, device)
+    flops = len(states) * (2.0 * n * n * m if state.C.shape[2] else 4.0 * n * m * d)
     left, right = torch.randn(2, 4096, 4096, dtype=getattr(torch, dtype), device=device)
-    peak = 2 * 4096**3 / seconds(lambda: torch.mm(left, right), device)
-    share = 100 * flops / stepping / peak
-    return f"| {n} | {m} | {d} | {dtype} | {1 / packed:,.1f} | {1 / alone:,.1f} | {alone / packed:.1f} | {share:.0f} |"
+    peak = 2 * 4096**3 / seconds(lambda: torch.mm(left, right), device, 4)
+    share, us = 100 * flops / replayed / peak, 1e6
+    return (
+        f"| {n} | {m} | {d} | {dtype} | {1 / packed:,.1f} | {1 / alone:,.1f} | {alone / packed:.1f} "
+        f"| {us * asked:,.0f} | {us * replayed:,.0f} | {share:.0f} |"
+    )
+
+
+def axes_of_grid(seeds: int) -> list[dict[str, Any]]:
+    sizes = [(n, m, d) for n in GRID["n"] for m in GRID["m"] for d in GRID["d"]]
+    return [{"n": n, "m": m, "d": d, "seed": seed} for n, m, d in sizes for seed in range(seeds)]
+
+
+def sweep(share: str, seeds: int) -> tuple[float, float, int]:
+    """The command with so much of the card to a pack: seconds in all, from the first pack to the last, and rows."""
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, str(HERE.parent / "sweeps" / "width_vs_n.py"), "--out", folder, "--gpus", share]
+        command += [f"--{name}={','.join(map(str, values))}" for name, values in GRID.items()]
+        began = time.perf_counter()
+        done = subprocess.run([*command, f"--seeds={seeds}"], capture_output=True, text=True, check=False)
+        whole = time.perf_counter() - began
+        if done.returncode:
+            raise SystemExit(
+                f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
+            )
+        rows = records.read_rows(folder)[0].select(["started", "finished"]).to_pylist()
+    times = [
+        time.mktime(time.strptime(row[end][:19], "%Y-%m-%dT%H:%M:%S"))
+        for row in rows
+        for end in ("started", "finished")
+    ]
+    return whole, max(times) - min(times), len(rows)
+
+
+def tasks() -> float:
+    """Seconds a training of Ray tasks on the card, one config each, eight at a time."""
+    import ray
+
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
+    task = ray.remote(train_one).options(num_gpus=1 / 8)
+    cells = axes_of_grid(TASKS)
+    ray.get([task.remote(one, "cuda") for one in cells[:8]])  # the workers start
+    began = time.perf_counter()
+    ray.get([task.remote(one, "cuda") for one in cells])
+    took = time.perf_counter() - began
+    ray.shutdown()
+    return took / len(cells)
+
+
+def sweeps(seeds: int) -> Iterator[str]:
+    """The lines of the sweep; trainings an hour of each way."""
+    for share in SHARES:
+        whole, training, count = sweep(share, seeds)
+        name = f"{share} of the card to a pack" if float(share) else "16 CPUs, no card"
+        yield f"| widthlaw, {name} | {count:,} | {whole:,.0f} | {training:,.0f} | {3600 * count / whole:,.0f} |"
+    loop = seconds(lambda: [train_one(one, "cuda") for one in axes_of_grid(1)], "cuda", 1) / len(axes_of_grid(1))
+    for name, each, count in (
+        ("a loop on the card", loop, len(axes_of_grid(1))),
+        ("Ray tasks, one config each, eight on the card", tasks(), len(axes_of_grid(TASKS))),
+    ):
+        yield f"| {name} | {count} | - | {each * count:,.0f} | {3600 / each:,.0f} |"
 
 
 def main(device: str = "cuda", seeds: int = 64) -> None:
     there = device != "cuda" or torch.cuda.is_available()
     where = torch.cuda.get_device_name() if device == "cuda" and there else device
-    lines = [
-        "# On a GPU",
-        "",
-        f"{where if there else 'Not measured: no GPU was at hand'}. `two_layer_relu`, at most {STEPS} steps,",
-        f"{seeds} seeds a grid point; trainings a second, draws and final metrics included, and the share of the peak",
-        "of a matrix product that a step of 8 trainings comes to.",
-        f"Written by `python benchmarks/gpu.py {device} {seeds}`.",
-        "",
-        "| n | m | d | precision | in packs | in a loop | times | step, % of peak |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+        if device == "cuda":
+            (HERE / "gpu.md").write_text("\n".join(lines) + "\n")
+
+    tell("# On a GPU\n")
+    tell(f"{f'{where}, torch {torch.__version__}' if there else 'Not measured: no GPU was at hand'}.")
+    tell(f"Written by `python benchmarks/gpu.py {device} {seeds}`.\n\n## Packs\n")
+    tell(f"`two_layer_relu`, at most {STEPS} steps, {seeds} seeds a grid point, one process. Trainings a second, draws")
+    tell("and, in packs, final metrics included; microseconds of a step of the whole pack, asked for by Python and")
+    tell("replayed as a CUDA graph; the share of the peak of a matrix product that the latter comes to.\n")
+    tell("| n | m | d | precision | packs, 1/s | loop, 1/s | times | step asked, us | replayed, us | % of peak |")
+    tell("|---|---|---|---|---|---|---|---|---|---|")
     for dtype in DTYPES:
         for n, m, d in POINTS:
-            told = (
-                line((n, m, d), dtype, device, seeds) if there else f"| {n} | {m} | {d} | {dtype}" + 4 * " | -" + " |"
-            )
-            lines.append(told)
-            print(told, flush=True)
-    if device == "cuda":
-        Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
+            tell(point(n, m, d, dtype, device, seeds) if there else f"| {n} | {m} | {d} | {dtype}" + 6 * " | -" + " |")
+    tell("\n## A sweep end to end\n")
+    tell(f"`sweeps/width_vs_n.py`, n {GRID['n']}, m {GRID['m']}, d = 32, {seeds} seeds: planning, Ray, rows, MLflow,")
+    tell("law and report included. The others train a part of the same grid, without final metrics; their hour follows")
+    tell("from it, the start not counted.\n")
+    tell("| way | trainings | seconds | of them training | trainings an hour |\n|---|---|---|---|---|")
+    for line in sweeps(seeds) if there and device == "cuda" else ["| not measured" + 4 * " | -" + " |"]:
+        tell(line)
 
 
 if __name__ == "__main__":
