@@ -31,7 +31,7 @@ test: .venv/ready chromium hosts fast  ## the part that needs no cluster, then t
 	$(BIN)/python -m pytest -m cluster -n 2 --dist loadfile
 
 fast: .venv/ready chromium  ## the part that needs no cluster
-	$(BIN)/python -m pytest -m "not cluster" -n 2
+	$(BIN)/python -m pytest -m "not cluster" -n 2 --dist loadfile
 
 check: .venv/ready  ## format, lint, types, floors
 	$(BIN)/ruff format --check .

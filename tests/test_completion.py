@@ -1,17 +1,18 @@
 """The shell completes the words of the command, in a real bash."""
 
 import subprocess
-import sys
 
-SCRIPT = """
-eval "$({python} -m infra.commands.cli completion bash)"
+from infra.commands import cli
+
+ASKED = """
 COMP_WORDS=(widthlaw re) COMP_CWORD=1 COMP_LINE="widthlaw re" COMP_POINT=11
 $(complete -p widthlaw | sed 's/.*-F \\([^ ]*\\).*/\\1/') widthlaw re widthlaw
-echo "${{COMPREPLY[@]}}"
+echo "${COMPREPLY[@]}"
 """
 
 
-def test_bash_completes_a_command():
-    script = SCRIPT.format(python=sys.executable)
+def test_bash_completes_a_command(capsys):
+    assert cli.main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out + ASKED
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["report", "replay"], done.stderr

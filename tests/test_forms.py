@@ -26,7 +26,7 @@ def chosen(curve: np.ndarray, z: np.ndarray, error: float, scatter: float, runs:
     return [compare(points(z, curve + row, error), NOTHING).chosen for row in noise]
 
 
-@pytest.mark.parametrize(("count", "scatter"), [(6, 0.0), (8, 0.0), (8, 0.15), (12, 0.15)])
+@pytest.mark.parametrize(("count", "scatter"), [(6, 0.0), (12, 0.15)])
 def test_a_single_power_law_is_seldom_bent(count: int, scatter: float) -> None:
     z = np.linspace(np.log(16), np.log(512), count)
     bent = sum(name != SINGLE for name in chosen(1.5 * z, z, 0.05, scatter, 100))

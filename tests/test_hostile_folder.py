@@ -123,7 +123,8 @@ def test_the_plans_of_every_sweep_are_accepted():
 
 
 @pytest.mark.parametrize("link", ["figures", "tables", "report.html", "laws.json", "."])
-def test_links_out_of_the_folder_are_not_written_through(world, capsys, link):
+def test_links_out_of_the_folder_are_not_written_through(world, capsys, monkeypatch, link):
+    planted.drawn_as(monkeypatch)
     crafted(world)
     before = outside(world)
     if link == ".":  # the folder itself may be a link: that is the user's own

@@ -192,13 +192,13 @@ def test_recovery_is_claimed_within_its_hypotheses_only():
 @pytest.mark.parametrize("gradient", ["population", "sampled"])
 def test_the_teacher_is_recovered_with_the_identity_and_not_without(gradient):
     cell = replace(CELL, d=8, teacher_norm=0.7, init_scale=0.3, gradient=gradient, budget=800)
-    for start in ("zero", "random"):
-        rows = trained("identity_mapping", seeds(replace(cell, start=start), 12)).values()
-        assert {row["outcome"] for row in rows} == {"fit"}
-        assert all(row["distance"] <= cell.tolerance and row["one_point_min"] > 0 for row in rows)
-    rows = trained("identity_mapping", seeds(replace(cell, start="vanilla"), 12)).values()
-    assert {row["outcome"] for row in rows} == {"unfit"}
-    assert any(row["recovered_permuted"] for row in rows)
+    kinds = [replace(cell, start=start) for start in ("zero", "random", "vanilla")]
+    rows = list(trained("identity_mapping", [one for kind in kinds for one in seeds(kind, 8)]).values())
+    skip, vanilla = rows[:16], rows[16:]
+    assert {row["outcome"] for row in skip} == {"fit"}
+    assert all(row["distance"] <= cell.tolerance and row["one_point_min"] > 0 for row in skip)
+    assert {row["start"] for row in vanilla} == {"vanilla"} and {row["outcome"] for row in vanilla} == {"unfit"}
+    assert any(row["recovered_permuted"] for row in vanilla)
 
 
 def test_sgd_follows_the_exact_gradient_as_the_batch_grows():
@@ -243,7 +243,7 @@ def test_two_phases():
 
 
 def test_sampled_rows_are_the_same_in_every_pack():
-    cells = seeds(replace(CELL, d=5, gradient="sampled", batch=7, budget=60), 60)
+    cells = seeds(replace(CELL, d=5, gradient="sampled", batch=7, budget=30), 60)
     reference = trained("identity_mapping", cells)
-    for part in (cells[:1], cells[50:53], cells[9:26], cells[::-1]):
+    for part in (cells[:1], cells[9:26], cells[::-2]):
         assert_same_bits(trained("identity_mapping", part), reference)

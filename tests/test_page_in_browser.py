@@ -30,7 +30,7 @@ def board(tmp_path_factory):
         return Path(report.write_board([str(out / "one")], str(out / "verdicts.html"))).resolve().as_uri()
 
 
-@pytest.fixture(params=[1200, 600])
+@pytest.fixture(params=[1200, 600], scope="module")
 def opened(request, browser, address):
     yield from visited(browser, address, request.param)
 

@@ -170,7 +170,8 @@ def test_pdf_and_png_lie_beside_the_page(known):
         assert Path(out, name).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_rows_give_the_same_page(known, tmp_path):
+def test_the_same_rows_give_the_same_page(known, tmp_path, monkeypatch):
+    planted.drawn_as(monkeypatch, "svg")
     out, html, *_ = known
     shutil.copytree(out, tmp_path / "known")
     assert (
@@ -310,7 +311,8 @@ def test_the_board_holds_the_threshold_law_against_the_width_of_the_theorem(know
     assert isinstance(width.law, ThresholdLaw) and width.verdict.kind == "loose"
 
 
-def test_the_command_prints_the_page_or_one_line(tmp_path, capsys):
+def test_the_command_prints_the_page_or_one_line(tmp_path, capsys, monkeypatch):
+    planted.drawn_as(monkeypatch)
     planted.plan(tmp_path)
     planted.write(tmp_path, FULL[:40])
     assert cli.main(["report", str(tmp_path)]) == 0

@@ -78,9 +78,9 @@ def test_the_curvature_at_the_origin_is_that_of_the_hessian(loss_function):
 
 @pytest.mark.parametrize("loss_function", ["square", "logistic"])
 def test_the_inequalities_hold_at_random_points_and_are_written_as_stated(loss_function):
-    """300 random points each; scales from 0.01 to 10, and against formulas written out from eqs. (3) and (4)."""
+    """126 random points each; scales from 0.01 to 10, and against formulas written out from eqs. (3) and (4)."""
     worst = [0.0, 0.0]
-    for seed in range(300):
+    for seed in range(126):
         scale = 10 ** (seed % 7 / 2 - 2)
         data = ("linear", "teacher", "xor")[seed % 3]
         cell = replace(CELL, n=24, loss_function=loss_function, data=data, label_noise=2.0, init_scale=scale, seed=seed)
@@ -121,10 +121,9 @@ def test_the_gradient_inequality_is_nearly_tight_where_v_is_zero_and_w_opposes()
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("loss_function", ["square", "logistic"])
-def test_the_inequalities_hold_along_the_training_and_the_floor_is_reached(depth, loss_function):
-    cell = shamir.Cell(n=64, depth=depth, loss_function=loss_function, init_scale=0.1)
-    rows = trained("resnet_vs_linear", seeds(cell, 4)).values()
+def test_the_inequalities_hold_along_the_training_and_the_floor_is_reached(depth):
+    kinds = [shamir.Cell(n=64, depth=depth, loss_function=f, init_scale=0.1) for f in ("square", "logistic")]
+    rows = trained("resnet_vs_linear", [one for kind in kinds for one in seeds(kind, 4)]).values()
     assert {row["outcome"] for row in rows} == {"fit"}
     assert all(0.05 < row["gradient_ratio"] <= ROUNDING and 0.05 < row["origin_ratio"] <= ROUNDING for row in rows)
 
@@ -142,7 +141,7 @@ def test_the_running_maxima_see_every_step():
 
 def test_a_plain_network_is_stuck_above_the_floor_where_the_residual_one_is_not():
     """Depth 3 from a small start: without the skip the gradient at the start is of the order of the fourth power."""
-    cell = shamir.Cell(n=64, depth=3, init_scale=0.01, budget=1000)
+    cell = shamir.Cell(n=64, depth=3, init_scale=0.01, budget=600)
     plain = list(trained("resnet_vs_linear", seeds(replace(cell, model="mlp"), 5)).values())
     skip = list(trained("resnet_vs_linear", seeds(cell, 5)).values())
     assert all(row["success"] == 0 and row["loss_over_floor"] > 1.05 for row in plain)
@@ -197,12 +196,11 @@ def test_separable_classes_have_no_best_predictor_but_one_in_the_ball():
 def test_the_regret_bound_holds_on_every_path_of_theta(loss_function, theta_step):
     """Also regret is the plain sum over the pass, and the bound on the gradient is one."""
     cell = replace(CELL, model="tweaked", n=100, loss_function=loss_function, theta_step=theta_step)
-    for data in ("linear", "teacher", "xor"):
-        for radius in (0.3, 3.0):
-            rows = trained("resnet_vs_linear", seeds(replace(cell, data=data, radius=radius), 4)).values()
-            assert {row["outcome"] for row in rows} == {"fit"} and {row["steps"] for row in rows} == {100}
-            assert all(row["regret"] <= row["regret_bound"] * ROUNDING for row in rows)
-            assert all(0 < row["step_gradient"] <= ROUNDING for row in rows)
+    kinds = [replace(cell, data=data, radius=b) for data in ("linear", "teacher", "xor") for b in (0.3, 3.0)]
+    rows = trained("resnet_vs_linear", [one for kind in kinds for one in seeds(kind, 2)]).values()
+    assert {row["outcome"] for row in rows} == {"fit"} and {row["steps"] for row in rows} == {100}
+    assert all(row["regret"] <= row["regret_bound"] * ROUNDING for row in rows)
+    assert all(0 < row["step_gradient"] <= ROUNDING for row in rows)
     s, paid = shamir.draw(cell), 0.0
     for t in range(100):
         one = mean_loss(s, s.X[t : t + 1], s.y[t : t + 1], s.w, s.V, s.v, s.first, s.hidden, s.bias)
@@ -239,6 +237,6 @@ def test_features_and_inputs_are_at_most_one_long_and_labels_are_as_asked():
     assert f.norm(dim=1).max() <= 1 and set(s.y.tolist()) == {-1.0, 1.0}
     torch.testing.assert_close(s.X.norm(dim=1), torch.ones(CELL.n).double(), rtol=1e-14, atol=0)
     for data in ("linear", "teacher"):  # scores and noise are independent: variances add, that of tanh is below 1
-        draws = [shamir.draw(cell) for cell in seeds(replace(CELL, n=64, d=8, data=data, label_noise=0.0), 300)]
+        draws = [shamir.draw(cell) for cell in seeds(replace(CELL, n=64, d=8, data=data, label_noise=0.0), 100)]
         squared = torch.stack([draw.y.square().mean() for draw in draws])
-        assert abs(squared.mean() - 1) < 4 * squared.std() / math.sqrt(300) + (0.5 if data == "teacher" else 0)
+        assert abs(squared.mean() - 1) < 4 * squared.std() / math.sqrt(100) + (0.5 if data == "teacher" else 0)

@@ -239,7 +239,7 @@ def test_the_full_fit_is_quick() -> None:
 
 # Coverage, reduced: RUNS sweeps a row. A true coverage c is refused only below c - 3.1 sqrt(c (1 - c) / RUNS), which
 # happens by chance once in a thousand. The full run is benchmarks/thresholds.py.
-RUNS, FAST_RUNS = 12, 100
+RUNS, FAST_RUNS = 8, 60
 
 
 def least(covered: float, runs: int = RUNS) -> float:
@@ -260,7 +260,7 @@ def test_coverage_of_the_fast_interval(p: float, trainings: int) -> None:
     assert least(0.95, FAST_RUNS) <= holds(found, p) <= 0.995
     x = np.array([law.exponent for law in found])
     error = np.mean([law.interval[1] - law.interval[0] for law in found]) / 3.92
-    assert error / x.std(ddof=1) == pytest.approx(1.0, abs=0.22)  # 3.1 relative errors of a sd, 1 / sqrt(2 RUNS)
+    assert error / x.std(ddof=1) == pytest.approx(1.0, abs=0.28)  # 3.1 relative errors of a sd, 1 / sqrt(2 RUNS)
     assert abs(x.mean() - p) < max(0.01, 0.2 * error) + 3.1 * error / np.sqrt(FAST_RUNS)
 
 

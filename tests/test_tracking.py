@@ -266,28 +266,37 @@ def test_a_deleted_store_is_made_again_without_a_word(out: str, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("call", ["log_batch", "set_terminated"])
-def test_a_killed_sync_is_completed_without_duplicates(out: str, call: str) -> None:
-    """Killed at the fourth point, between the calls that write it."""
-    uri = tracking.default_uri(out)
+def test_a_killed_sync_is_completed_without_duplicates(template: Path, tmp_path: Path) -> None:
+    """Killed at the fourth point, between the calls that write it: in copies of one process, which loads MLflow."""
+    folders = {call: str(copytree(template, tmp_path / call)) for call in ("log_batch", "set_terminated")}
     code = f"""
     import os, signal
     from itertools import count
     from mlflow import MlflowClient
-    from infra.catalogue import mlflow_calls, tracking, views
-    whole, calls = MlflowClient.{call}, count(1)
-    def killed(*given):
-        if next(calls) == 4:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return whole(*given)
-    MlflowClient.{call} = killed
-    tracking.sync({out!r}, {uri!r})
+    from infra.catalogue import tracking
+    def killed(call, out):
+        whole, calls = getattr(MlflowClient, call), count(1)
+        def until_the_fourth(*given):
+            if next(calls) == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return whole(*given)
+        setattr(MlflowClient, call, until_the_fourth)
+        tracking.sync(out, tracking.default_uri(out))
+    for call, out in {folders!r}.items():
+        if not (copy := os.fork()):
+            try:
+                killed(call, out)
+            finally:
+                os._exit(1)
+        print(call, os.WTERMSIG(os.waitpid(copy, 0)[1]))
     """
-    died = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, timeout=60)
-    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
-    assert tracking.sync(out, uri) == Synced(created=2, updated=1, unchanged=3)
-    assert len(table(uri)) == 7
-    assert tracking.sync(out, uri) == Synced(unchanged=6)
+    told = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    assert told.stdout.split() == ["log_batch", "9", "set_terminated", "9"], told.stderr
+    for out in folders.values():
+        uri = tracking.default_uri(out)
+        assert tracking.sync(out, uri) == Synced(created=2, updated=1, unchanged=3)
+        assert len(table(uri)) == 7
+        assert tracking.sync(out, uri) == Synced(unchanged=6)
 
 
 @pytest.fixture
