@@ -1,19 +1,21 @@
 """On a GPU: packs against a loop on it, and a sweep end to end against one config a task. Without one: "not measured".
 
-    python benchmarks/gpu.py [device, default cuda] [seeds, 64]
+    python benchmarks/gpu.py packs|sweeps [seeds, 64] [device, default cuda]
 
-Writes gpu.md beside this file after each part; with device cpu (to try the script) it prints only.
+Writes gpu_packs.md or gpu_sweeps.md beside this file, line by line; with device cpu (to try the script) it prints only.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -30,7 +32,7 @@ POINTS = [(128, 64, 32), (256, 256, 32), (512, 1024, 32), (512, 2048, 100)]  # n
 DTYPES = ("float64", "float32")
 STEPS = 256  # a training, at most
 LOOP = 4  # trainings that the loop takes of each point
-SHARES = ("1", "0.5", "0.25", "0.125", "0")  # of the card, to a pack
+SHARES = ("0.5", "0")  # of the card, to a pack
 GRID = {"n": (128, 256, 512), "m": (256, 512, 1024, 2048), "d": (32,)}
 TASKS = 2  # seeds of each grid point that are trained one config a task
 
@@ -114,65 +116,64 @@ def sweep(share: str, seeds: int) -> tuple[float, float, int]:
     return whole, max(times) - min(times), len(rows)
 
 
-def tasks() -> float:
+def tasks(device: str) -> float:
     """Seconds a training of Ray tasks on the card, one config each, eight at a time."""
     import ray
 
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
-    task = ray.remote(train_one).options(num_gpus=1 / 8)
+    task = ray.remote(train_one).options(num_gpus=1 / 8 if device == "cuda" else 0)
     cells = axes_of_grid(TASKS)
-    ray.get([task.remote(one, "cuda") for one in cells[:8]])  # the workers start
+    ray.get([task.remote(one, device) for one in cells[:8]])  # the workers start
     began = time.perf_counter()
-    ray.get([task.remote(one, "cuda") for one in cells])
+    ray.get([task.remote(one, device) for one in cells])
     took = time.perf_counter() - began
     ray.shutdown()
     return took / len(cells)
 
 
-def sweeps(seeds: int) -> Iterator[str]:
-    """The lines of the sweep; trainings an hour of each way."""
-    for share in SHARES:
-        whole, training, count = sweep(share, seeds)
-        name = f"{share} of the card to a pack" if float(share) else "16 CPUs, no card"
-        yield f"| widthlaw, {name} | {count:,} | {whole:,.0f} | {training:,.0f} | {3600 * count / whole:,.0f} |"
-    loop = seconds(lambda: [train_one(one, "cuda") for one in axes_of_grid(1)], "cuda", 1) / len(axes_of_grid(1))
+def packs(device: str, seeds: int) -> Iterator[str]:
+    yield f"`two_layer_relu`, at most {STEPS} steps, {seeds} seeds a grid point, one process. Trainings a second, draws"
+    yield "and, in packs, final metrics included; microseconds of a step of the whole pack, asked for by Python and"
+    yield "replayed as a CUDA graph; the share of the peak of a matrix product that the latter comes to.\n"
+    yield "| n | m | d | precision | packs, 1/s | loop, 1/s | times | step asked, us | replayed, us | % of peak |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield from (point(*sizes, dtype, device, seeds) for dtype in DTYPES for sizes in POINTS)
+
+
+def sweeps(device: str, seeds: int) -> Iterator[str]:
+    yield f"`sweeps/width_vs_n.py`, n {GRID['n']}, m {GRID['m']}, d = 32, {seeds} seeds: planning, Ray, rows,"
+    yield "MLflow, law and report included. The others train a part of the same grid, without final metrics; their hour"
+    yield "follows from it, the start not counted.\n"
+    yield "| way | trainings | seconds | of them training | trainings an hour |\n|---|---|---|---|---|"
+    loop = seconds(lambda: [train_one(one, device) for one in axes_of_grid(1)], device, 1) / len(axes_of_grid(1))
     for name, each, count in (
         ("a loop on the card", loop, len(axes_of_grid(1))),
-        ("Ray tasks, one config each, eight on the card", tasks(), len(axes_of_grid(TASKS))),
+        ("Ray tasks, one config each, eight on the card", tasks(device), len(axes_of_grid(TASKS))),
     ):
         yield f"| {name} | {count} | - | {each * count:,.0f} | {3600 / each:,.0f} |"
+    for share in SHARES if device == "cuda" else SHARES[-1:]:
+        whole, training, count = sweep(share, seeds)
+        name = f"{share} of the card to a pack" if float(share) else f"{os.cpu_count()} cores, no card"
+        yield f"| widthlaw, {name} | {count:,} | {whole:,.0f} | {training:,.0f} | {3600 * count / whole:,.0f} |"
 
 
-def main(device: str = "cuda", seeds: int = 64) -> None:
+def main(part: Literal["packs", "sweeps"] = "packs", seeds: int = 64, device: str = "cuda") -> None:
     there = device != "cuda" or torch.cuda.is_available()
-    where = torch.cuda.get_device_name() if device == "cuda" and there else device
-    lines: list[str] = []
-
-    def tell(line: str) -> None:
+    where = (
+        f"{torch.cuda.get_device_name() if device == 'cuda' else device}, torch {torch.__version__}" if there else ""
+    )
+    head = [
+        f"# On a GPU: {part}\n",
+        f"{where or 'Not measured: no GPU was at hand'}.\nWritten by `python benchmarks/gpu.py {part} {seeds}`.\n",
+    ]
+    lines = []
+    body: Iterable[str] = (packs(device, seeds) if part == "packs" else sweeps(device, seeds)) if there else ()
+    for line in chain(head, body):
         lines.append(line)
         print(line, flush=True)
         if device == "cuda":
-            (HERE / "gpu.md").write_text("\n".join(lines) + "\n")
-
-    tell("# On a GPU\n")
-    tell(f"{f'{where}, torch {torch.__version__}' if there else 'Not measured: no GPU was at hand'}.")
-    tell(f"Written by `python benchmarks/gpu.py {device} {seeds}`.\n\n## Packs\n")
-    tell(f"`two_layer_relu`, at most {STEPS} steps, {seeds} seeds a grid point, one process. Trainings a second, draws")
-    tell("and, in packs, final metrics included; microseconds of a step of the whole pack, asked for by Python and")
-    tell("replayed as a CUDA graph; the share of the peak of a matrix product that the latter comes to.\n")
-    tell("| n | m | d | precision | packs, 1/s | loop, 1/s | times | step asked, us | replayed, us | % of peak |")
-    tell("|---|---|---|---|---|---|---|---|---|---|")
-    for dtype in DTYPES:
-        for n, m, d in POINTS:
-            tell(point(n, m, d, dtype, device, seeds) if there else f"| {n} | {m} | {d} | {dtype}" + 6 * " | -" + " |")
-    tell("\n## A sweep end to end\n")
-    tell(f"`sweeps/width_vs_n.py`, n {GRID['n']}, m {GRID['m']}, d = 32, {seeds} seeds: planning, Ray, rows, MLflow,")
-    tell("law and report included. The others train a part of the same grid, without final metrics; their hour follows")
-    tell("from it, the start not counted.\n")
-    tell("| way | trainings | seconds | of them training | trainings an hour |\n|---|---|---|---|---|")
-    for line in sweeps(seeds) if there and device == "cuda" else ["| not measured" + 4 * " | -" + " |"]:
-        tell(line)
+            (HERE / f"gpu_{part}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *map(int, sys.argv[2:]))
+    main(*sys.argv[1:2], *map(int, sys.argv[2:3]), *sys.argv[3:])

@@ -79,21 +79,30 @@ def usual(family):
 @on_a_gpu
 def test_a_replayed_training_is_the_same_bits_and_most_families_have_one(family, monkeypatch):
     cells = seeds(usual(family), 6)
+    monkeypatch.setattr(steps, "WORTH", 2)
     replayed, captured = rows(family, cells, "cuda")
     monkeypatch.setattr(steps, "WORTH", 10**9)
     plain, none = rows(family, cells, "cuda")
     assert not none
-    assert captured or family in {*steps.refused, "random_features"}, "one step is too few"
+    assert captured or family in {*steps.refused, "random_features"}, "it has one step"
     assert steps.refused <= {"ntk_resnet", "resnet_vs_linear"}, "their steps hold a solver that waits for the CPU"
     assert_same_bits(replayed, plain)
 
 
 @on_a_gpu
-def test_a_cells_row_is_the_same_in_every_pack_on_a_gpu(family):
+def test_a_cells_row_is_the_same_to_rounding_in_every_pack_on_a_gpu_and_on_a_cpu(family):
+    """A GPU's kernels depend on the pack's size; what their rounding grows to along these trainings is below 1e-5."""
     cells = seeds(usual(family), 40)
     whole, _ = rows(family, cells, "cuda")
-    for part in (cells[:1], cells[:7][::-1], cells[3:20]):
-        assert_same_bits(rows(family, part, "cuda")[0], whole)
+    for part in (
+        rows(family, cells[:1], "cuda")[0],
+        rows(family, cells[3:20], "cuda")[0],
+        rows(family, cells, "cpu")[0],
+    ):
+        for identity, row in part.items():
+            other = whole[identity]
+            assert (row["outcome"], row["steps"]) == (other["outcome"], other["steps"])
+            assert row["curve_loss"] == pytest.approx(other["curve_loss"], rel=1e-5, abs=1e-9 * row["curve_loss"][0])
 
 
 @on_a_gpu
