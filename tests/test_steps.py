@@ -10,6 +10,7 @@ import trainables
 from infra.packing import halving, pack, steps
 
 FAMILIES = trainables.names()
+SOLVING = {"ntk_resnet", "random_features", "resnet_vs_linear"}  # families with a solver in their step
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU at hand")
 
 
@@ -59,6 +60,13 @@ def test_on_a_cpu_nothing_is_captured(family):
         assert_equal(moved, steps.stepped(family, state, 3))
 
 
+def test_a_step_with_a_solver_is_seen(family):
+    state = stacked(family)
+    with torch.no_grad(), steps.Solvers() as solvers:
+        steps.stepped(family, state, 1)
+    assert solvers.seen == (family in SOLVING)
+
+
 def rows(family, cells, device):
     """Rows by cell, and whether a step was captured."""
     run, graphs = pack.start(family, cells, device), []
@@ -77,15 +85,14 @@ def usual(family):
 
 
 @on_a_gpu
-def test_a_replayed_training_is_the_same_bits_and_most_families_have_one(family, monkeypatch):
+def test_a_replayed_training_is_the_same_bits(family, monkeypatch):
     cells = seeds(usual(family), 6)
     monkeypatch.setattr(steps, "WORTH", 2)
     replayed, captured = rows(family, cells, "cuda")
     monkeypatch.setattr(steps, "WORTH", 10**9)
     plain, none = rows(family, cells, "cuda")
     assert not none
-    assert captured or family in {*steps.refused, "random_features"}, "it has one step"
-    assert steps.refused <= {"ntk_resnet", "resnet_vs_linear"}, "their steps hold a solver that waits for the CPU"
+    assert captured == (family not in SOLVING)
     assert_same_bits(replayed, plain)
 
 

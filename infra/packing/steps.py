@@ -2,18 +2,22 @@
 
 A step is dozens of small kernels, and a GPU is done with each before Python has asked for the next: on an H100 replayed
 steps of the families' smallest cells took a fourth to a twentieth of the time. The kernels are the same, and so are the
-bits. What cannot be captured (a solver that asks the CPU how it went on) is stepped as on a CPU.
+bits. A step with a solver of linear algebra is not captured: it asks the CPU how it went, and a capture that it breaks
+leaves cuSOLVER broken.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.func import vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import trainables
 from infra.planning import memory
 
+SOLVER = re.compile(r"linalg_(?!vector_norm)|cholesky")
 WORTH = 32  # steps to go from which a capture, 2 to 3 ms, pays
 
 
@@ -46,13 +50,25 @@ def replayed(family: str, state: Any, count: int, to_go: int, graph: Graph | Non
         graph = None
         if to_go < WORTH or family in refused or not state[0].is_cuda:
             return stepped(family, state, count), None
-        state, count = stepped(family, state, 1), count - 1  # what is made at a first call cannot be captured
-        graph = captured(family, state)
+        with Solvers() as solvers:
+            state, count = stepped(family, state, 1), count - 1  # what is made at a first call cannot be captured
+        graph = None if solvers.seen else captured(family, state)
         if graph is None:
+            refused.add(family)
             return stepped(family, state, count), None
     for _ in range(count):
         graph.graph.replay()
     return graph.state, graph
+
+
+class Solvers(TorchDispatchMode):  # type: ignore[misc]
+    """Sees whether a solver of linear algebra is called under it."""
+
+    seen = False
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen = self.seen or bool(SOLVER.search(function.name()))
+        return function(*args, **(kwargs or {}))
 
 
 def captured(family: str, state: Any) -> Graph | None:
@@ -65,7 +81,6 @@ def captured(family: str, state: Any) -> Graph | None:
         if memory.lacking(error):
             raise
         torch.cuda.synchronize()
-        refused.add(family)
         return None
     return Graph(state, graph)
 
