@@ -20,9 +20,10 @@ from analysis.figures import fitted, lines, maps
 from analysis.figures.phase import phase_diagram
 from analysis.figures.style import encoded
 from analysis.figures.timeline import timeline, timeline_figure, told
-from analysis.pages import cells, front, page, tables
-from analysis.pages.cells import Cells, Mark
+from analysis.pages import cells, front, page, spots, tables
+from analysis.pages.cells import Cells
 from analysis.pages.page import Picture, Section
+from analysis.pages.spots import Mark
 from analysis.pages.words import in_words
 from analysis.series import panels, shown
 from analysis.study import Study, study
@@ -149,9 +150,10 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
     if any(len(group.panel.tally.over) for group in found.groups):
         text = f"Share of trainings that fit over {over} and {critical}, with {critical}*, its law."
         figure = phase(found)
-        drawn["phase"] = Drawn(figure, text, cells.on_phase(found, every, figure) if every else ())
+        drawn["phase"] = Drawn(figure, text, spots.on_phase(found, every, figure) if every else ())
         text = f"{critical}* with 95% intervals, the law with its band; below, local exponents with 95% intervals."
-        drawn["thresholds"] = Drawn(fitted.thresholds_figure(found), text)
+        figure = fitted.thresholds_figure(found)
+        drawn["thresholds"] = Drawn(figure, text, spots.on_thresholds(found, every, figure) if every else ())
     if trajectories := maps.map_figure(found):
         text = "Weights along the training: multidimensional scaling of 1 - cosine; colours are seeds."
         drawn["map"] = Drawn(trajectories, text)
@@ -159,12 +161,12 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
         if along := panels(plan, found.frame, metric):
             text = f"{upper(lines.measure_label(found, metric))} along {over}."
             figure = lines.metric_figure(found, metric, along)
-            marks = cells.on_metric(every, figure, along) if every else ()
+            marks = spots.on_metric(every, figure, along) if every else ()
             drawn[f"metric-{metric}"] = Drawn(figure, text, marks)
     for name in (name for name in plan.get("curves", ()) if name != "sketch"):
         if curves := lines.training_figure(found, name):
             text = f"{upper(lines.measure_label(found, name))} along the training."
-            drawn[f"curve-{name}"] = Drawn(curves, text)
+            drawn[f"curve-{name}"] = Drawn(curves, text, spots.on_curve(found, every, curves) if every else ())
     if exponents := [one for one in held.held if one.has_exponent]:
         drawn["board"] = Drawn(fitted.board_figure({"": exponents}, found.stamp), EXPONENTS)
     for one in held.held:
@@ -175,11 +177,11 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
             )
             labels = x, lines.measure_label(found, str(one.claim.metric))
             figure = fitted.power_law_figure(one, labels, found.stamp)
-            drawn[one.slug] = Drawn(figure, text, cells.on_law(every, figure, one) if every else ())
+            drawn[one.slug] = Drawn(figure, text, spots.on_law(every, figure, one) if every else ())
         if one.cells is not None and one.cells.x.size:
             text = f"{one.claim.metric} over its bound, training by training: above 1 the inequality fails."
             figure = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp)
-            drawn[one.slug] = Drawn(figure, text)
+            drawn[one.slug] = Drawn(figure, text, spots.on_bound(every, figure, one) if every else ())
     if packs := timeline(found.rows, over):
         drawn["timeline"] = Drawn(timeline_figure(packs, over, found.stamp), told(packs, over))
     return drawn
@@ -190,9 +192,9 @@ def keep(out: str, found: Study, key: str, drawn: Drawn) -> Picture:
     name, figure = named(found, key), drawn.figure
     for kind in ("pdf", "png"):
         storage.write_bytes(out, f"figures/{name}.{kind}", encoded(figure, kind))
-    return Picture(
-        encoded(figure, "svg"), name, drawn.caption, figure.get_figwidth(), tuple(cells.placed(figure, drawn.marks))
-    )
+    svg = encoded(figure, "svg")  # does the layout
+    at = tuple(spots.placed(figure, drawn.marks, cells.POINTS))
+    return Picture(svg, name, drawn.caption, figure.get_figwidth(), at)
 
 
 def named(found: Study, key: str) -> str:

@@ -51,7 +51,7 @@ def request(family: str, trainings: int, out: str, seeds: int | None = None) -> 
 def write_rows(asked: Any) -> None:
     """Rows and plan of a request, every training recorded."""
     import trainables
-    from infra import recipe
+    from infra import plan_file
     from infra.packing import pack
     from infra.planning import plan
     from infra.store import records, schema
@@ -79,7 +79,7 @@ def write_rows(asked: Any) -> None:
             of |= {"success": int(fits), "outcome": "fit" if fits else "unfit"}
             rows.append(row | axes | of)
         records.write_shard(out, rows, plan.row_schema(family))
-    records.write_plan(out, recipe.manifest(asked))
+    records.write_plan(out, plan_file.manifest(asked))
 
 
 def planning(asked: Any) -> None:
@@ -96,7 +96,7 @@ def planning(asked: Any) -> None:
 
 
 def going_on(asked: Any) -> None:
-    from infra import driver, recipe
+    from infra import driver, plan_file
     from infra.planning import plan
     from infra.store import records
 
@@ -104,7 +104,7 @@ def going_on(asked: Any) -> None:
     known, _ = records.recorded(out, (family, plan.row_schema(family)))
     cells = plan.grid(family, asked.axes, asked.options.seeds)
     assert not plan.unrecorded(family, cells, known)
-    driver.recorded_counts(out, recipe.manifest(asked))
+    driver.recorded_counts(out, plan_file.manifest(asked))
 
 
 def catalogue(asked: Any) -> None:

@@ -23,10 +23,10 @@ from infra.choosing.adaptive import Chooser, Limits
 from infra.environment import EngineError, Trained
 from infra.options import Request
 from infra.packing.pack import LETTERS
+from infra.plan_file import found_before, manifest
 from infra.planning import plan
 from infra.planning.plan import PlanError
 from infra.progress import Count, Progress, axes_of
-from infra.recipe import found_before, manifest
 from infra.store import records, schema, storage
 from infra.store.lock import InUseError, exclusive
 from infra.store.storage import ResultsError

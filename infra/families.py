@@ -13,6 +13,22 @@ def listed(name: str | None = None) -> str:
     return "\n\n".join(described(one) for one in trainables.names()) if name is None else in_full(name)
 
 
+def as_data(name: str | None = None) -> list[dict[str, Any]]:
+    """What ``listed`` says, as plain data. ValueError as there."""
+    told = []
+    for one in trainables.names() if name is None else [name]:
+        module = trainables.load(one)
+        title, paper = head(module)
+        axes = [
+            {"name": field.name, "default": None if field.default is dataclasses.MISSING else field.default}
+            | {key: field.metadata[key] for key in ("meaning", "unit")}
+            for field in dataclasses.fields(module.Cell)
+        ]
+        family = {"family": one, "title": title, "paper": paper, "criterion": module.CRITERION, "axes": axes}
+        told.append(family | {"claims": list(module.CLAIMS)})
+    return told
+
+
 def described(name: str) -> str:
     """Title, paper, axes and claims of one family."""
     module = trainables.load(name)

@@ -24,6 +24,6 @@ def every(sweeps: Sequence[Sweep], argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     again = " ".join(["python -m sweeps", *arguments])
     with interrupt.at_once(f"interrupted; nothing recorded is lost, go on with: {again}"):
-        from infra import tour
+        from infra import all_sweeps
 
-        return tour.answer(sweeps, arguments, again)
+        return all_sweeps.answer(sweeps, arguments, again)

@@ -18,8 +18,8 @@ from infra import options
 from infra.choosing import adaptive, design
 from infra.choosing.adaptive import Chooser, Limits
 from infra.launch import Sweep, main
+from infra.plan_file import manifest
 from infra.planning import plan
-from infra.recipe import manifest
 from infra.store import records
 
 GRID = {"random_features": {"n": "16,24,32,48,64,96,128,192", "m": "24,96", "d": "3"}}

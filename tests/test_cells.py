@@ -1,6 +1,7 @@
 """Which trainings of a grid point the page names, how much of a sweep it holds, and where a figure's points lie."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import planted_rows as planted
 import pytest
 
 from analysis import report
-from analysis.pages import cells
+from analysis.figures import fitted, lines
+from analysis.pages import cells, spots
 from analysis.study import OUTCOMES, study
 from infra.store import records
 
@@ -68,6 +70,46 @@ def test_the_medians_of_a_power_law_lead_to_their_own_grid_points(tmp_path):
     assert np.corrcoef(x, np.log(planted.AXES["m"]))[0, 1] > 1 - 1e-6, "a logarithmic axis"
 
 
+def test_a_critical_width_leads_to_the_tested_width_nearest_to_it(tmp_path):
+    planted.write(tmp_path, planted.rows())
+    found = study(str(tmp_path), planted.plan(tmp_path))
+    every = cells.cells(found, "du")
+    marks = list(spots.on_thresholds(found, every, fitted.thresholds_figure(found)))
+    points = [point for group in found.groups for point in group.law.points]
+    assert [(one.x, one.y) for one in marks] == [(point.over, pytest.approx(point.critical)) for point in points]
+    for one in marks:
+        near = dict(zip(every.names, every.keys[one.point], strict=True))
+        tried = [dict(zip(every.names, key, strict=True)) for key in every.keys]
+        tried = [key["m"] for key in tried if all(key[name] == near[name] for name in near if name != "m")]
+        assert near["n"] == one.x
+        assert near["m"] == min(tried, key=lambda m: abs(math.log(m / one.y)))
+
+
+def test_trainings_beside_a_bound_lead_to_their_own_grid_point(tmp_path):
+    planted.plan(tmp_path, claims=[one for one in planted.CLAIMS if one["direction"] == "inequality"])
+    planted.write(tmp_path, planted.rows())
+    (section,) = report.sections_of(str(tmp_path), records.plans_to_report(str(tmp_path)))
+    held = next(one for one in section.board.held if one.cells is not None and one.cells.x.size)
+    figure = fitted.bound_figure(held, ("", ""), "")
+    marks = list(spots.on_bound(section.cells, figure, held))
+    assert len(marks) == len(section.cells.points)
+    for one in marks:
+        of = section.cells.number[held.cells.row] == one.point
+        assert dict(zip(section.cells.names, section.cells.keys[one.point], strict=True))[held.claim.over] == one.x
+        assert np.isclose(one.y, np.median(held.cells.ratio[of]))
+
+
+def test_a_curve_leads_to_the_grid_point_it_is_drawn_of(tmp_path):
+    recipe = planted.plan(tmp_path, curves=["loss"], by="d")
+    planted.write(tmp_path, [one | {"curve_step": [0.0, 1.0, 100.0 * one["m"] + one["n"]]} for one in planted.rows()])
+    found = study(str(tmp_path), recipe)
+    every = cells.cells(found, "du")
+    marks = list(spots.on_curve(found, every, lines.training_figure(found, "loss")))
+    reached = [dict(zip(every.names, every.keys[one.point], strict=True)) for one in marks]
+    assert [one.x for one in marks] == [100 * values["m"] + values["n"] for values in reached]
+    assert len(marks) == lines.ROWS * len(planted.AXES["n"])
+
+
 def test_a_tuned_sweep_leads_from_its_diagram_too(tmp_path):
     rows = planted.rows()
     knob = {"axis": "lambda0", "low": 0.1, "high": 10.0, "values": 16, "seeds": 4}  # any number of a row
@@ -76,7 +118,7 @@ def test_a_tuned_sweep_leads_from_its_diagram_too(tmp_path):
     found = study(str(tmp_path), recipe)
     every = cells.cells(found, "du")
     assert every.names == ["n", "m", "lambda0"] and every.points[0].values == ("8", "4", "0.25")
-    marks = list(cells.on_phase(found, every, report.phase(found)))
+    marks = list(spots.on_phase(found, every, report.phase(found)))
     assert [every.points[one.point].values[:2] for one in marks] == [(f"{one.x:g}", f"{one.y:g}") for one in marks]
     assert len(marks) == 33
 

@@ -18,7 +18,7 @@ from ray.tune import Checkpoint
 from test_trial import config
 
 from analysis import report
-from infra import engine, launch, options, recipe
+from infra import engine, launch, options, plan_file
 from infra.catalogue import tracking
 from infra.commands import cli
 from infra.launch import Sweep, every
@@ -117,7 +117,7 @@ def test_the_plans_of_every_sweep_are_accepted():
         sweep = import_module(f"sweeps.{name}").SWEEP
         for family in sweep.axes:
             request = options.parse(sweep, ["--family", family])
-            told = json.loads(json.dumps(recipe.manifest(request)))
+            told = json.loads(json.dumps(plan_file.manifest(request)))
             manifest.check_plan(told)
             assert set(manifest.REPORTED) <= set(told)
 

@@ -18,8 +18,8 @@ from infra import options
 from infra.choosing import tuning
 from infra.launch import Sweep, main
 from infra.packing import pack
+from infra.plan_file import manifest
 from infra.planning import plan
-from infra.recipe import manifest
 from infra.store import records
 
 GRID = {"two_layer_relu": {"n": "8,16", "m": "8,64", "d": "8", "step_size": "0.0625,16"}}

@@ -212,7 +212,8 @@ def inequality(claim: Claim, frame: pd.DataFrame) -> Held:
         holds = int((ratio[beyond] <= 1 + 1e-6).sum())
         remark = f"outside its hypotheses the inequality holds all the same at {holds:,} of {int(beyond.sum()):,} "
         remark += f"trainings (measured / bound: median {np.median(ratio[beyond]):.2g}, most {ratio[beyond].max():.2g})"
-    cells = Cells(frame[claim.over].to_numpy(dtype=float)[known], ratio[known], inside[known])
+    over, rows = frame[claim.over].to_numpy(dtype=float), frame.index.to_numpy()
+    cells = Cells(over[known], ratio[known], inside[known], rows[known])
     return Held(claim, verdict, "each training", predicted, cells=cells, remark=remark)
 
 

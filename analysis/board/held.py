@@ -26,11 +26,12 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """measured / bound of single trainings, (N,), over x; `inside` says which meet the hypotheses."""
+    """measured / bound of single trainings, (N,), over x; `inside` says which meet the hypotheses; their rows."""
 
     x: Array
     ratio: Array
     inside: Array
+    row: Array  # labels in the study's frame
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,13 @@
 """What a point of a figure is made of: its trainings, their outcomes and losses, and the address of each.
 
 ``cells`` reads the rows column by column and keeps of each grid point a few trainings, those of the rarest outcome
-first; ``placed`` finds the points of a figure on its picture; ``told`` is both as JSON for the script of the page.
+first; ``told`` is these and the ``spots`` of the figures as JSON for the script of the page.
 """
 
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,12 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from markupsafe import Markup
-from matplotlib.figure import Figure
-from matplotlib.transforms import Transform
 
-from analysis.board.held import Held
-from analysis.figures.fitted import main_part, medians
-from analysis.series import Panel, settings, share
+from analysis.series import share
 from analysis.study import OUTCOMES, Study
 
 EACH = 20  # trainings named at one grid point
@@ -80,15 +76,6 @@ class Cells:
 
 
 NONE = Cells([], [], 0, np.empty(0, np.int64), [], "", "")  # where no point leads to its trainings
-
-
-class Mark(NamedTuple):
-    """A point of a figure before its layout is known: where, in units of ``transform``; number of the grid point."""
-
-    transform: Transform
-    x: float
-    y: float
-    point: int
 
 
 def cells(found: Study, out: str) -> Cells:
@@ -195,48 +182,6 @@ def count(value: Any) -> str:
 def size(value: Any) -> str:
     """Three digits of a loss."""
     return f"{value:.3g}" if isinstance(value, (int, float)) else "–"
-
-
-def on_phase(found: Study, every: Cells, figure: Figure) -> Iterator[Mark]:
-    """The points of the phase diagram."""
-    over, critical = found.plan["over"], found.plan["critical"]
-    names = [name for name in every.names if name != tuned(found)]
-    known = {tuple(dict(zip(every.names, key, strict=True))[name] for name in names): i
-             for i, key in reversed(list(enumerate(every.keys)))}  # fmt: skip
-    shown = [
-        one for one in zip(settings(found.plan, critical), found.groups, strict=True) if len(one[1].panel.tally.over)
-    ]
-    for axes, (setting, group) in zip(figure.axes, shown, strict=False):
-        for n, m in zip(group.panel.tally.over.tolist(), group.panel.tally.critical.tolist(), strict=True):
-            at = setting | {over: n, critical: m}
-            if (i := known.get(tuple(at.get(name) for name in names))) is not None:
-                yield Mark(axes.transData, n, m, i)
-
-
-def on_metric(every: Cells, figure: Figure, panels: Sequence[Panel]) -> Iterator[Mark]:
-    """The points of a metric along ``over``, as they were drawn."""
-    for axes, panel in zip(figure.axes, panels, strict=False):
-        for drawn, one in zip(axes.containers, panel.series, strict=True):
-            line: Any = drawn[0]
-            for x, y, row in zip(line.get_xdata(), line.get_ydata(), one.row, strict=True):
-                yield Mark(line.get_transform(), x, y, int(every.number[int(row)]))
-
-
-def on_law(every: Cells, figure: Figure, held: Held) -> Iterator[Mark]:
-    """The medians of a power law's figure, each of one grid point."""
-    main = main_part(held)
-    for x, y in zip(*medians(main), strict=True):
-        yield Mark(figure.axes[0].transData, float(x), float(y), int(every.number[int(main.row[main.x == x][0])]))
-
-
-def placed(figure: Figure, marks: Iterable[Mark]) -> list[Spot]:
-    """Where the points lie on the picture of a figure whose layout is done; what has no listed point is left out."""
-    spots = []
-    for mark in marks:
-        x, y = mark.transform.transform((mark.x, mark.y)) / (figure.bbox.width, figure.bbox.height)
-        if np.isfinite([x, y]).all() and mark.point < POINTS:
-            spots.append((round(float(x), 4), round(float(1 - y), 4), mark.point))
-    return spots
 
 
 def told(every: Cells, figures: Mapping[str, Sequence[Spot]]) -> Markup:

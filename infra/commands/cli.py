@@ -21,7 +21,7 @@ from infra.catalogue.tracking import TrackingError
 from infra.commands import status as statuses
 from infra.commands import ui as uis
 from infra.environment import EngineError
-from infra.families import listed
+from infra.families import as_data, listed
 from infra.planning.plan import PlanError
 from infra.store import records
 from infra.store.storage import ResultsError, printable
@@ -83,10 +83,12 @@ def export(
 
 
 @app.command
-def families(name: Annotated[str | None, Parameter(help="One of them, with its equations.")] = None, /) -> None:
+def families(
+    name: Annotated[str | None, Parameter(help="One of them, with its equations.")] = None, /, *, json: Json = False
+) -> None:
     """List the model families: papers, axes, claims."""
     try:
-        tell(listed(name))
+        tell(dumps(as_data(name), indent=1, ensure_ascii=False) if json else listed(name))
     except ValueError as error:
         raise DataError(str(error)) from None
 
@@ -224,6 +226,9 @@ def doctor(
     ] = None,
     out: Annotated[str, Parameter(help="Results folder that the nodes are to write to.")] = "",
     tracking_uri: Uri = None,
+    json: Annotated[
+        bool, Parameter(help="Print one JSON object a line: well (true, false), text.", negative="")
+    ] = False,
 ) -> int:
     """Look at a cluster before a sweep: versions and code on every node, GPUs, storage, clocks, MLflow, open doors.
 
@@ -235,7 +240,7 @@ def doctor(
 
     uri, well = options.tracking_uri(tracking_uri, tracking.default_uri(out) if out and "://" not in out else ""), True
     for finding in doctor.examine(address, out, uri):
-        print(finding, flush=True)
+        print(dumps(asdict(finding)) if json else finding, flush=True)
         well = well and finding.well
     return 0 if well else 1
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import launch, tour
+from infra import all_sweeps, launch
 from infra.launch import Sweep
 
 GRID = {"random_features": {"n": "4,6,8", "m": "2:12:+1", "d": "3"}}
@@ -57,8 +57,8 @@ def test_a_dry_run_of_all_trains_and_writes_nothing(capsys, tmp_path):
 
 
 def test_the_folder_is_taken_out_of_what_every_sweep_gets():
-    assert tour.without(["--out", "a", "--seeds", "3"], "out") == ["--seeds", "3"]
-    assert tour.without(["--seeds=3", "--out=a", "--dry-run"], "out") == ["--seeds=3", "--dry-run"]
+    assert all_sweeps.without(["--out", "a", "--seeds", "3"], "out") == ["--seeds", "3"]
+    assert all_sweeps.without(["--seeds=3", "--out=a", "--dry-run"], "out") == ["--seeds=3", "--dry-run"]
 
 
 @pytest.mark.cluster

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-from infra import aside, driver, environment, options
+from infra import conclusions, driver, environment, options
 from infra.catalogue import tracking
 from infra.driver import say
 from infra.environment import EngineError
@@ -47,7 +47,7 @@ def answer(sweeps: Sequence[Sweep], arguments: Sequence[str], again: str) -> int
             options.parse(sweep, line)
         if "--dry-run" in arguments:
             return max(driver.answer(sweep, line) for sweep, line in announced(asked))
-        with one_ray(arguments), aside.process() as other:
+        with one_ray(arguments), conclusions.process() as other:
             for sweep, line in announced(asked):
                 if ended := driver.answer(sweep, line, other.conclude) or other.answered(wait=False):
                     break
