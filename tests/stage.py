@@ -70,10 +70,15 @@ def kill(host: Host, *words: str) -> None:
 
 
 def join(stage: Stage, host: Host) -> None:
-    """Start Ray on a host."""
+    """Start Ray on a host; once more where it does not come up within the 30 s that it gives itself."""
     head = "--head --port=6379 --num-cpus=0 --include-dashboard=false"
     where = head if host is stage.head else f"--address={stage.address} --num-cpus=1"
-    run(host, f"{EXPORTS}; {RAY} {where} --node-ip-address={host.address}", timeout=120)
+    line = f"{EXPORTS}; {RAY} {where} --node-ip-address={host.address}"
+    try:
+        run(host, line)
+    except AssertionError:
+        kill(host, "ray")
+        run(host, line)
 
 
 def alive(stage: Stage) -> set[str]:
@@ -118,7 +123,7 @@ def answers(stage: Stage) -> bool:
 
 def disagreements(stage: Stage) -> int:
     """Grid points of which MLflow says something else than the rows, once it has been brought up to date."""
-    wait(lambda: answers(stage), "MLflow", 180)
+    wait(lambda: answers(stage), "MLflow")
     run(stage.head, f"{EXPORTS}; {sys.executable} -m infra.commands.cli sync {stage.out} --tracking-uri {URI}")
     return int(run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} compare {stage.out}").splitlines()[-1])
 
@@ -174,7 +179,7 @@ def staged(folder: Path) -> Iterator[Stage]:
         serve(stage)
         gather(stage)
         try:
-            wait(lambda: answers(stage), "MLflow", 180)
+            wait(lambda: answers(stage), "MLflow")
         except AssertionError:
             raise AssertionError(run(stage.head, "cat /tmp/mlflow.log")) from None
         yield stage

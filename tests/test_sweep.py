@@ -46,12 +46,12 @@ def content(out):
     return records.digest(table.sort_by("cell_id"))
 
 
-def wait_for(condition, what, seconds=400):
+def wait_for(condition, what, seconds=300):
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if result := condition():
             return result
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
