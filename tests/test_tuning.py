@@ -84,6 +84,7 @@ def test_what_is_recorded_is_where_it_goes_on(search):
 def test_it_is_told_how_far_it_is_where_only_the_last_grid_point_has_results(search):
     _, cells = search
     found = start([row(cell, planted(cell)) for cell in cells if cell.m == CELLS[-1].m])
+    found.next_packs("cpu", 2)
     assert not found.points[0].scores and f"best from {found.best(found.points[-1]).step_size:g} to" in found.outlook()
 
 
