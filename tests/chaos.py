@@ -154,7 +154,7 @@ def isolation(campaign: Campaign) -> str:
         one.send_signal(signal.SIGSTOP)
     wire(stage.hosts, host.name, "down")
     began = time.monotonic()
-    wait(lambda: host.address not in world.alive(stage), f"Ray to give up {host.name}", 120)
+    wait(lambda: host.address not in world.alive(stage), f"Ray to give up {host.name}")
     given_up = time.monotonic() - began
     campaign.training(without=host)
     with suppress(psutil.Error):
@@ -162,7 +162,7 @@ def isolation(campaign: Campaign) -> str:
     lives = "goes on beside that" if one.is_running() else "is gone"
     seconds = campaign.hold()
     wire(stage.hosts, host.name, "up")
-    wait(lambda: not processes(host, "raylet"), f"Ray on {host.name} to hear of it, and to end", 120)
+    wait(lambda: not processes(host, "raylet"), f"Ray on {host.name} to hear of it, and to end")
     kill(host, "ray")
     world.join(stage, host)
     return (
@@ -187,7 +187,7 @@ def shards(campaign: Campaign) -> list[Path]:
 
 
 def twice(campaign: Campaign) -> str:
-    one = campaign.random.choice(wait(lambda: shards(campaign), "a shard", 180))
+    one = campaign.random.choice(wait(lambda: shards(campaign), "a shard"))
     with suppress(OSError):  # the disk may be full
         shutil.copy(one, one.with_name(f"{campaign.random.getrandbits(80):020x}.parquet"))
     return "a shard comes a second time, under another name"

@@ -68,7 +68,7 @@ def start(host: Host, command: str, **more: object) -> subprocess.Popen[str]:
     return subprocess.Popen([*enter, *clean, *shell], **(pipes | more))  # type: ignore[call-overload,no-any-return]
 
 
-def run(host: Host, command: str, *, code: int | None = 0, timeout: float = 240) -> str:
+def run(host: Host, command: str, *, code: int | None = 0, timeout: float = 400) -> str:
     """What a shell command on a host says, on both streams. AssertionError at another exit code; None: any."""
     process = start(host, command)
     try:
@@ -173,7 +173,7 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def wait(condition, what, seconds=60):  # type: ignore[no-untyped-def]
+def wait(condition, what, seconds=300):  # type: ignore[no-untyped-def]
     from test_sweep import wait_for
 
     return wait_for(condition, what, seconds)

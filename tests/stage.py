@@ -5,12 +5,13 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from hosts import ROOT, Host, Hosts, boot, run, start, wait
+from hosts import ROOT, Host, Hosts, boot, lacking, run, start, wait
 
 DISK = 96  # MiB
 POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -24,6 +25,11 @@ ENVIRONMENT = {
 # A node that does not answer is given up after 5 questions, here some 8 s (Ray's own settings: 65).
 ENVIRONMENT |= {"RAY_health_check_period_ms": "500", "RAY_health_check_timeout_ms": "1000"}
 EXPORTS = "export " + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
+
+
+def missing() -> str:
+    """Why there can be no stage here; "" if there can."""
+    return lacking() or ("" if POSTGRESQL else "not installed: postgresql (make hosts)")
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,15 @@ def kill(host: Host, *words: str) -> None:
 
 
 def join(stage: Stage, host: Host) -> None:
-    """Start Ray on a host."""
+    """Start Ray on a host; once more where it does not come up within the 30 s that it gives itself."""
     head = "--head --port=6379 --num-cpus=0 --include-dashboard=false"
     where = head if host is stage.head else f"--address={stage.address} --num-cpus=1"
-    run(host, f"{EXPORTS}; {RAY} {where} --node-ip-address={host.address}", timeout=120)
+    line = f"{EXPORTS}; {RAY} {where} --node-ip-address={host.address}"
+    try:
+        run(host, line)
+    except AssertionError:
+        kill(host, "ray")
+        run(host, line)
 
 
 def alive(stage: Stage) -> set[str]:
@@ -95,7 +106,7 @@ def launch(host: Host, command: str, log: Path) -> "subprocess.Popen[str]":
 
 def store(stage: Stage) -> None:
     """Start PostgreSQL, which mends itself where it was killed."""
-    options = "-k /tmp -c listen_addresses=127.0.0.1 -c shared_buffers=16MB"
+    options = "-k /tmp -c listen_addresses=127.0.0.1 -c shared_buffers=16MB -c fsync=off"  # the machine lives on
     run(stage.head, f"su postgres -c \"{POSTGRESQL[-1]}/pg_ctl -D /tmp/pg -w -l /tmp/pg.log -o '{options}' start\"")
 
 
@@ -112,7 +123,7 @@ def answers(stage: Stage) -> bool:
 
 def disagreements(stage: Stage) -> int:
     """Grid points of which MLflow says something else than the rows, once it has been brought up to date."""
-    wait(lambda: answers(stage), "MLflow", 180)
+    wait(lambda: answers(stage), "MLflow")
     run(stage.head, f"{EXPORTS}; {sys.executable} -m infra.commands.cli sync {stage.out} --tracking-uri {URI}")
     return int(run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} compare {stage.out}").splitlines()[-1])
 
@@ -138,8 +149,8 @@ def compare(out: str) -> int:
 
 
 @contextlib.contextmanager
-def staged(folder: Path) -> Iterator[Stage]:
-    """Everything up and running; nothing of it is left afterwards."""
+def hosted(folder: Path) -> Iterator[Stage]:
+    """The hosts, the small disk and PostgreSQL; nothing of them is left afterwards."""
     shared = folder / "shared"
     (shared / "disk").mkdir(parents=True)
     with ExitStack() as stack:
@@ -148,13 +159,27 @@ def staged(folder: Path) -> Iterator[Stage]:
         hosts = boot(stack, folder, shared)
         nodes = tuple(hosts[name] for name in ("head", "w1", "w2"))
         stage = Stage(hosts, nodes, folder, shared / "disk" / "du")
-        run(stage.head, f"install -d -o postgres /tmp/pg && su postgres -c '{POSTGRESQL[-1]}/initdb -D /tmp/pg'")
+        initdb = f"{POSTGRESQL[-1]}/initdb --no-sync -D /tmp/pg"
+        run(stage.head, f"install -d -o postgres /tmp/pg && su postgres -c '{initdb}'")
         store(stage)
+        yield stage
+
+
+def gather(stage: Stage) -> None:
+    """Start Ray on the head, then on the others at once."""
+    join(stage, stage.head)
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda host: join(stage, host), stage.nodes[1:]))
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Stage]:
+    """Everything up and running."""
+    with hosted(folder) as stage:
         serve(stage)
-        for node in nodes:
-            join(stage, node)
+        gather(stage)
         try:
-            wait(lambda: answers(stage), "MLflow", 180)
+            wait(lambda: answers(stage), "MLflow")
         except AssertionError:
             raise AssertionError(run(stage.head, "cat /tmp/mlflow.log")) from None
         yield stage

@@ -86,7 +86,7 @@ def ran(tmp_path_factory):
             )
             wait_for(lambda: workers(process), "a worker")
             ports, lines = listening(process), command_lines(process)
-            stdout, stderr = process.communicate(timeout=240)
+            stdout, stderr = process.communicate(timeout=400)
             assert process.returncode == 0, stderr
             copied = subprocess.run(
                 [sys.executable, "-c", COPY, uri(store, "du"), str(folder / "copy")], env=environment

@@ -21,6 +21,7 @@ from infra.launch import Sweep, main
 from infra.plan_file import manifest
 from infra.planning import plan
 from infra.store import records
+from sweeps import width_vs_n
 
 GRID = {"random_features": {"n": "16,24,32,48,64,96,128,192", "m": "24,96", "d": "3"}}
 SWEEP = Sweep(name="width_vs_n", claim="How wide?", critical="m", over="n", axes=GRID)
@@ -161,26 +162,26 @@ def test_wrong_requests_are_one_line(capsys, tmp_path):
 SCRIPT = Path(__file__).parent.parent / "sweeps" / "width_vs_n.py"
 
 
-def command(out, *more):
+def arguments(out):
     known = ["--family", "random_features", "--n", "16,32,64", "--m", "12,96", "--adaptive", "--target-se", "0.05"]
-    return [sys.executable, str(SCRIPT), *known, "--out", str(out), *more]
+    return [*known, "--out", str(out)]
 
 
 @pytest.mark.cluster
 def test_interrupted_and_taken_up_again_it_ends_with_the_law(tmp_path):
     out = tmp_path / "du"
-    process = subprocess.Popen(command(out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(SCRIPT), *arguments(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "standard error" in line and "gone" in line:
             break
     os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=400)
     before = set(records.recorded(str(out), None)[0])
-    finished = subprocess.run(command(out), capture_output=True, text=True, timeout=400)
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert finished.returncode == 0, finished.stderr
     assert f"{len(before)} trainings recorded" in finished.stderr
     after, _ = records.read_rows(str(out))
     assert before <= set(after["cell_id"].to_pylist()) and records.duplicates(after) == 0
     assert "m* = " in finished.stdout
-    again = subprocess.run(command(out), capture_output=True, text=True, timeout=120)
-    assert again.returncode == 0 and len(records.read_rows(str(out))[0]) == len(after)
+    assert main(width_vs_n.SWEEP, arguments(out)) == 0 and len(records.read_rows(str(out))[0]) == len(after)

@@ -72,13 +72,13 @@ def test_interrupted_in_the_last_sweep_and_taken_up_again(tmp_path):
         if "300 to train" in line:
             break
     os.kill(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=400)
     assert process.returncode == 130
     assert "go on with: python -m sweeps" in told
     rows = {path: path.stat().st_mtime_ns for path in out.glob("*/rows/*.parquet")}
     assert {path.parent.parent.name for path in rows} >= {"first-random_features", "second-random_features"}
     finished = started(out)
-    text, errors = finished.communicate(timeout=240)
+    text, errors = finished.communicate(timeout=400)
     assert finished.returncode == 0, errors
     assert errors.count("132 recorded") == 2
     assert f"verdicts   {out}/verdicts.html" in text

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.cluster
 
 FILE = "~/on_premise.yaml"
 SMALL = ["--family", "random_features", "--n", "8", "--m", "4,8,16", "--d", "4", "--seeds", "10"]
-LONG = ["--n", "64", "--d", "8", "--m", "16,17,18,19,20,21", "--seeds", "10", "--tolerance", "1e-12"]
+LONG = ["--n", "64", "--d", "8", "--m", "16,17,18,19", "--seeds", "10", "--tolerance", "1e-12"]
 LONG += ["--budget", "1e9", "--max_steps", "40000"]
 SOON = "RAY_health_check_initial_delay_ms=0 RAY_health_check_period_ms=500 RAY_health_check_timeout_ms=1000"
 SOON += " AUTOSCALER_UPDATE_INTERVAL_S=1"
@@ -38,7 +38,7 @@ def cluster(hosts: Hosts):
     (head.home / ".bashrc").write_text(f"export {SOON}\n")  # nodes are started, and missed when they are gone, sooner
     run(laptop, "ray get-auth-token --generate >/dev/null; chmod 600 ~/.ray/auth_token")
     run(laptop, f"ray up -y --no-config-cache {FILE}")
-    wait(lambda: " 3 local.cluster.node" in run(head, "ray status", code=None), "three nodes", 120)
+    wait(lambda: " 3 local.cluster.node" in run(head, "ray status", code=None), "three nodes")
     return hosts
 
 
@@ -61,7 +61,7 @@ def check_rows(out, family, packs):
 
 def long():
     ends = {"tolerance": 1e-12, "budget": 1e9, "max_steps": 40_000}
-    return [seeds(two_layer_relu.Cell(n=64, d=8, m=m, **ends), 10) for m in range(16, 22)]
+    return [seeds(two_layer_relu.Cell(n=64, d=8, m=m, **ends), 10) for m in range(16, 20)]
 
 
 def test_ray_submit_trains_on_the_cluster_with_the_package_that_the_file_brings(cluster):
@@ -116,7 +116,7 @@ def test_ray_job_submit_ships_the_folder_asks_for_the_token_and_goes_on_without_
         process.kill()
         raise AssertionError(log.read_text()) from error
     wire(cluster, lost, "down")
-    process.communicate(timeout=240)
+    process.communicate(timeout=400)
     said = log.read_text()
     assert process.returncode == 0, said
     table = check_rows(out, "two_layer_relu", long())

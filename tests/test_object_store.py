@@ -171,7 +171,7 @@ def swept(store, tmp_path_factory):
         subprocess.Popen(command(out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
         for folder in folders
     ]
-    said = [process.communicate(timeout=240) for process in both]
+    said = [process.communicate(timeout=400) for process in both]
     for process, (stdout, stderr) in zip(both, said, strict=True):
         assert process.returncode == 0, stderr
         assert "Traceback" not in stderr and "s3://bucket/du/report.html?endpoint_override=" in stdout
@@ -195,7 +195,7 @@ def test_again_a_damaged_object_is_set_aside_and_only_its_cells_are_trained(swep
     before = {name: time for name, time in names(out).items() if name.startswith("rows/")}
     damaged = min(before)
     put(out, damaged, b"PAR1 no longer")
-    again = subprocess.run(command(out), capture_output=True, text=True, timeout=240, cwd=folder)
+    again = subprocess.run(command(out), capture_output=True, text=True, timeout=400, cwd=folder)
     assert again.returncode == 0, again.stderr
     assert "set aside" in again.stderr and damaged in again.stderr
     assert re.search(r"84 trainings asked for, (?!0 |84 )\d+ recorded in s3://", again.stderr)

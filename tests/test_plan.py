@@ -3,12 +3,16 @@
 import dataclasses
 import math
 import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 import trainables
 from infra import estimate
@@ -210,3 +214,19 @@ def test_a_grid_of_which_nothing_can_be_drawn_is_refused_and_a_part_is_not():
     with pytest.raises(PlanError, match=r"no training of this grid can be drawn: .*k"):
         plan.check("shortcut_cnn", cells)
     plan.check("shortcut_cnn", cells + plan.grid("shortcut_cnn", {"k": [4], "p": [6], "s": [1.0]}, 1))
+
+
+def test_convolutions_are_counted_as_torch_counts_them():
+    module = trainables.load("perturbed_dcnn")
+    state = module.draw(module.SMALL)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.step(state)
+    numbers = sum(tensor.numel() for tensor in state)
+    assert plan.cost("perturbed_dcnn", module.SMALL).flops_per_step == counter.get_total_flops() + numbers > numbers
+
+
+def test_a_plan_is_priced_without_the_compiler_of_torch():
+    """Whose import costs two seconds."""
+    code = "import sys; from infra.planning import plan; from trainables import two_layer_relu as family; "
+    code += "plan.price('two_layer_relu', [family.SMALL]); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

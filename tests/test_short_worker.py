@@ -30,7 +30,7 @@ def test_a_worker_out_of_memory_and_one_killed_leave_the_rows_of_an_undisturbed_
     more = int(5.5 * 160**3 * 8)  # the last measurement takes two such cubes a training: eight in a pack of four
     short.rlimit(psutil.RLIMIT_AS, (short.memory_info().vms + more, -1))
     killed.send_signal(signal.SIGKILL)
-    _, stderr = process.communicate(timeout=300)
+    _, stderr = process.communicate(timeout=400)
     assert process.returncode == 0, stderr
     said = sorted(line for line in stderr.splitlines() if re.match(r"pack \d: ", line))
     assert sum("its worker was lost" in line for line in said) == 1, stderr

@@ -82,13 +82,13 @@ def test_a_job_that_is_requeued_goes_on_and_leaves_nothing_behind(slurm):
     command = f"sbatch --parsable --nodes=2 --output={slurm.shared}/job.log infra/clusters/slurm.sh"
     number = run(head, f"{command} sweeps/width_vs_n.py {' '.join(LONG)} --out {out}").strip()
     try:
-        before = wait(lambda: {path: path.stat().st_mtime_ns for path in out.glob("rows/*.parquet")}, "rows", 120)
+        before = wait(lambda: {path: path.stat().st_mtime_ns for path in out.glob("rows/*.parquet")}, "rows")
         assert job(slurm, number)["NumNodes"] == "2"
         run(head, f"scontrol requeue {number}")
         wait(lambda: job(slurm, number)["JobState"] == "PENDING", "the job to wait")
         wait(lambda: not left_behind(slurm), f"Ray to end: {left_behind(slurm)}")
         run(head, f"scontrol update jobid={number} NumTasks=3 NumNodes=3-3 StartTime=now")
-        wait(lambda: job(slurm, number)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED"), "the job to end", 240)
+        wait(lambda: job(slurm, number)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED"), "the job to end")
     except (AssertionError, subprocess.CalledProcessError) as error:
         raise AssertionError((slurm.shared / "job.log").read_text()[-4000:]) from error
     log, after = (slurm.shared / "job.log").read_text(), job(slurm, number)
@@ -98,7 +98,7 @@ def test_a_job_that_is_requeued_goes_on_and_leaves_nothing_behind(slurm):
         "1",
         "3",
     ), log
-    assert re.search(r"60 trainings asked for, [1-5]0 recorded", log), log
+    assert re.search(r"40 trainings asked for, [1-3]0 recorded", log), log
     assert {path: path.stat().st_mtime_ns for path in before} == before, "what was recorded is not written again"
     check_rows(out, "two_layer_relu", long())
     assert not left_behind(slurm)

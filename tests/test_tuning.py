@@ -81,6 +81,13 @@ def test_what_is_recorded_is_where_it_goes_on(search):
     assert [again.best(point) for point in again.points] == [found.best(point) for point in found.points]
 
 
+def test_it_is_told_how_far_it_is_where_only_the_last_grid_point_has_results(search):
+    _, cells = search
+    found = start([row(cell, planted(cell)) for cell in cells if cell.m == CELLS[-1].m])
+    found.next_packs("cpu", 2)
+    assert not found.points[0].scores and f"best from {found.best(found.points[-1]).step_size:g} to" in found.outlook()
+
+
 def test_an_adaptive_law_and_a_law_at_given_step_sizes_leave_tuning_out(tmp_path):
     cells = [replace(CELLS[0], step_size=1.0, seed=seed) for seed in (0, records.TUNING_SEED)]
     run = pack.start("two_layer_relu", cells)
@@ -149,7 +156,7 @@ SCRIPT = Path(__file__).parent.parent / "sweeps" / "width_vs_n.py"
 def test_a_sweep_trains_every_grid_point_at_its_best_step_size(tmp_path):
     words = ["--n", "8,16", "--m", "8,64", "--d", "8", "--seeds", "4", "--tune", "step_size", "--step_size", "0.1,10"]
     command = [sys.executable, str(SCRIPT), *words, "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     rows, _ = records.read_rows(str(tmp_path))
     (plan,) = records.read_plans(str(tmp_path))
@@ -161,7 +168,7 @@ def test_a_sweep_trains_every_grid_point_at_its_best_step_size(tmp_path):
         by_value = {v: tuning.score(outcomes(one)) for v, one in part.groupby("step_size")}
         assert by_value[law.set_index(["n", "m"]).step_size.loc[point].iloc[0]] == min(by_value.values())
     assert re.search(r"step_size: median", done.stdout)
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert "16 recorded" in again.stderr and len(records.read_rows(str(tmp_path))[0]) == len(rows)
 
 

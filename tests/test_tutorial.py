@@ -20,7 +20,7 @@ def test_leads_from_nothing_to_a_law_and_leaves_no_trace(tmp_path):
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT))
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": paths, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PATH": paths, "PYTHONPATH": str(copy)}
     said, kept = "", {}
     for kind, name, text in BLOCK.findall((ROOT / "docs" / "tutorial.md").read_text()):
         if name:
@@ -36,6 +36,6 @@ def test_leads_from_nothing_to_a_law_and_leaves_no_trace(tmp_path):
             said = done.stdout
             kept |= {path.name: path.stat().st_size for path in copy.glob("results/*/*") if path.is_file()}
     assert all(kept.get(name) for name in ("law.pdf", "law.png", "law.json", "report.html"))
-    ignored = (".pytest_cache", ".hypothesis")
+    ignored = (".pytest_cache", ".hypothesis", "__pycache__")
     after = {path for path in copy.rglob("*") if path.is_file() and not set(ignored) & set(path.parts)}
     assert {path: path.read_bytes() for path in after} == before

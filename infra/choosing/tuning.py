@@ -120,9 +120,10 @@ class Tuning:
         """How far the search is, in a few words; at the end also where the best value is the last one tried."""
         tried = sum(point.asked - len(point.open) for point in self.points)
         all_ = len(self.points) * self.knob["values"]
-        best = [getattr(self.best(point), self.axis) for point in self.points if point.scores]
+        scored = [point for point in self.points if point.scores]
+        best = [getattr(self.best(point), self.axis) for point in scored]
         so_far = f"; best from {min(best):g} to {max(best):g}" if best else ""
-        ends = sum(value in (min(one.scores), max(one.scores)) for value, one in zip(best, self.points, strict=False))
+        ends = sum(value in (min(one.scores), max(one.scores)) for value, one in zip(best, scored, strict=True))
         wider = f"; at {ends} of them the last value tried: give a wider range" if ends and tried == all_ else ""
         return f"tuning {self.axis}: {tried} of {all_} values at {len(self.points)} grid points{so_far}{wider}"
 

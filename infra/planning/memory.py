@@ -128,6 +128,10 @@ def held(state: Any) -> int:
 class Live(TorchDispatchMode):  # type: ignore[misc]
     """Counts the bytes of tensors made under it: ``now`` living, ``most`` at any time."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler to switch it off: two seconds of each start
+
     def __init__(self) -> None:
         super().__init__()
         self.now: int = 0

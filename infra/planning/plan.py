@@ -16,7 +16,8 @@ from itertools import product
 from typing import Any, Literal, get_args, get_origin
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 import trainables
 from infra.planning import memory
@@ -233,6 +234,24 @@ def price(family: str, cells: Sequence[Any]) -> None:
                 peak(family, point)
 
 
+class Products(TorchDispatchMode):  # type: ignore[misc]
+    """Counts the ``flops`` of matrix products and convolutions, as torch's own FlopCounterMode."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler to switch it off: two seconds of each start
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops: int = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if count := flop_registry.get(function._overloadpacket):
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 @lru_cache(maxsize=10_000)
 def cost(family: str, cell: Any) -> Cost:
     """FLOPs per step (matrix products, and one for each number of the state), step budget and bytes of one cell.
@@ -242,7 +261,7 @@ def cost(family: str, cell: Any) -> Cost:
     module = trainables.load(family)
     try:
         state = module.draw(cell)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with Products() as counter, torch.no_grad():
             module.step(state)
     except (ArithmeticError, ValueError, torch.linalg.LinAlgError):
         return Cost(0.0, 0, 0)
@@ -252,7 +271,7 @@ def cost(family: str, cell: Any) -> Cost:
         raise PlanError(too_large(module, cell)) from None
     numbers = sum(tensor.numel() for tensor in state)
     size = sum(tensor.numel() * tensor.element_size() for tensor in state)
-    return Cost(float(counter.get_total_flops() + numbers), max(0, int(module.budget(state))), size)
+    return Cost(float(counter.flops + numbers), max(0, int(module.budget(state))), size)
 
 
 @lru_cache(maxsize=10_000)
