@@ -66,6 +66,10 @@ class Solvers(TorchDispatchMode):  # type: ignore[misc]
 
     seen = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler, see plan.Products
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.seen = self.seen or bool(SOLVER.search(function.name()))
         return function(*args, **(kwargs or {}))
