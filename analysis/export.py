@@ -198,6 +198,9 @@ def write_texts(folder: Path, about: Publication, sections: Sequence[Section]) -
         "LICENSE": texts.licence(about),
         "Makefile": texts.MAKEFILE,
     }
+    for plan in (one.found.plan for one in sections):
+        if text := plan.get("equations"):
+            told[f"models/{plan['family']}.txt"] = f"{text}\n"
     for name, text in told.items():
         storage.write_bytes(str(folder), name, text.encode())
 

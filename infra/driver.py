@@ -204,10 +204,10 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
     try:
         summary = report.conclude(out, recipe["plan_id"])
         where = f"report     {storage.beside(out, report.PAGE)}"
-        print(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
+        storage.tell(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
         where, well = catalogued(request, recipe, summary, uri)
         if not request.options.json:
-            print(where)
+            storage.tell(where)
         elif not (well and request.options.quiet):
             say(where)
         why = "every training failed, see the report" if summary.rows and summary.rows == summary.failed else ""

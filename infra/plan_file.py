@@ -1,6 +1,7 @@
 """What is asked for, as a plan records it: ``plans/<plan_id>.json``."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import fields
@@ -48,7 +49,9 @@ def manifest(request: Request) -> dict[str, Any]:
         "curves": request.sweep.curves,
         "paper": families.head(module),
         "claims": module.CLAIMS,
+        "equations": inspect.getdoc(module),
         "criterion": module.CRITERION,
+        "computed": sorted(module.theory(module.draw(module.SMALL))),
         "meanings": {field.name: field.metadata["meaning"] for field in fields(module.Cell)},
         "command": request.command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -140,6 +140,16 @@ def test_keys_move_and_keep_and_let_go(page):
     assert not figure.locator(".panel").is_visible()
 
 
+def test_escape_lets_go_of_what_the_mouse_has_reached(page):
+    figure, spots = placed(page, "phase")
+    for reach in (page.mouse.move, page.mouse.click):
+        page.mouse.move(1, 1)
+        reach(*spots["8", "3"])
+        assert figure.locator(".panel").is_visible()
+        page.keyboard.press("Escape")
+        assert not figure.locator(".panel").is_visible()
+
+
 def test_points_of_a_metric_lead_to_their_trainings(page):
     figure, spots = placed(page, "metric-rank")
     assert len(spots) == 9

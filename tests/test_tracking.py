@@ -259,8 +259,10 @@ def test_a_deleted_store_is_made_again_without_a_word(out: str, capfd: pytest.Ca
     uri = tracking.default_uri(out)
     tracking.sync(out, uri, law=LAW)
     before = content(uri)
+    assert not tracking.lacking(out, uri)
     moved = str(Path(out).rename(Path(out).with_name("moved")))
     Path(moved, "mlflow.db").unlink()
+    assert len(tracking.lacking(moved, tracking.default_uri(moved))) == 1
     assert tracking.sync(moved, tracking.default_uri(moved), law=LAW) == Synced(created=6)
     assert content(tracking.default_uri(moved)) == before
     assert capfd.readouterr() == ("", "")

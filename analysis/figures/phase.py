@@ -121,7 +121,8 @@ def draw_law(axes: Axes, law: ThresholdLaw) -> None:
         axes.fill_between(over, low, high, color=LINE, alpha=0.3, lw=0, zorder=2)
         ends = f"[{law.interval[0]:.2f}, {law.interval[1]:.2f}]"
         where = f"{law.over_name} \\geq {law.over_range[0]:.0f}" if "1/n" not in law.form else "\\mathrm{large}\\ n"
-        name = f"${law.critical_name}^* \\propto {law.over_name}^{{{law.exponent:.2f}}}$, 95% {ends}, ${where}$"
+        above = f" - {law.offset:.3g}" if law.offset else ""
+        name = f"${law.critical_name}^*{above} \\propto {law.over_name}^{{{law.exponent:.2f}}}$, 95% {ends}, ${where}$"
         axes.plot(over, middle, color=LINE, lw=1.6, zorder=3, label=name)
 
 

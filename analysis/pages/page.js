@@ -186,8 +186,8 @@ function lead(figure, told, spots, first) {
     show();
   });
   mark.addEventListener("focus", () => panel.hidden && show());
+  document.addEventListener("keydown", (event) => event.key === "Escape" && !panel.hidden && close());
   figure.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") close();
     if (event.target !== mark || !(event.key in ARROWS)) return;
     event.preventDefault();
     const box = picture.getBoundingClientRect();

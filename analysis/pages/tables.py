@@ -128,7 +128,8 @@ def law(group: Group, over: str, critical: str) -> str:
         return escaped(f"no exponent: {found.status}")
     bracket = f"[{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
     where = f"{over} in [{found.over_range[0]:.4g}, {found.over_range[1]:.4g}]"
-    return escaped(f"{critical}* ~ {over}^{found.exponent:.2f}, 95% {bracket}, {where} ({found.status})")
+    floor = f" - {found.offset:.3g}" if found.offset else ""
+    return escaped(f"{critical}*{floor} ~ {over}^{found.exponent:.2f}, 95% {bracket}, {where} ({found.status})")
 
 
 def middle(point: Threshold) -> str:

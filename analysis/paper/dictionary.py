@@ -21,6 +21,7 @@ ROLES = {
     "outcome": "how the training ended",
     "measurement": "measured on the training",
     "bound": "what a theorem states for this training, computed from its data",
+    "computed": "follows from the training's data and axes, before it begins",
     "curve": "measured along the training, a list; entry i was taken at step curve_step[i]",
     "provenance": "what computed the row",
     "count": "trainings of a grid point",

@@ -132,7 +132,9 @@ def readme(about: Publication, sections: Sequence[Section]) -> str:
     )  # fmt: skip
     templates.filters |= {"md": markdown, "code": code, "clean": clean}
     first = sections[0].found
-    names = [name for name in (first.plan["over"], first.plan["critical"]) if name] or ["family"]
+    varying = [name for name, values in first.plan["axes"].items() if len(values) > 1]
+    wanted = dict.fromkeys([first.plan["over"], first.plan["critical"], *varying])
+    names = [name for name in wanted if name and name in first.rows.column_names] or ["family"]
     curves = [name for name in tidy.lists(first.rows) if name != "curve_step"]
     told = {"about": about, "sections": sections, "versions": versions(), "axes": axes, "provenance": provenance}
     return templates.get_template("readme.jinja").render(told | {"names": names, "curves": curves})

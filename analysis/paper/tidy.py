@@ -110,9 +110,9 @@ def role(plan: Mapping[str, Any], field: pa.Field) -> str:
         return "axis"
     if pa.types.is_list(field.type):
         return "curve"
-    return (
-        "bound" if field.name in {name for one in claims(plan) for name in (one.bound, one.needed)} else "measurement"
-    )
+    if field.name in {name for one in claims(plan) for name in (one.bound, one.needed)}:
+        return "bound"
+    return "computed" if field.name in plan.get("computed", ()) else "measurement"
 
 
 def lists(rows: pa.Table) -> list[str]:

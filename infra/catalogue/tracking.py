@@ -105,6 +105,23 @@ def sync(
     return Synced(**counts)
 
 
+def lacking(out: str, tracking_uri: str) -> list[str]:
+    """The plans of ``out`` that have rows and no grid point in MLflow, as where its store was moved away.
+
+    TrackingError as in ``check``; ResultsError when ``out`` cannot be read.
+    """
+    check(tracking_uri)
+    found = []
+    for plan in records.read_plans(out):
+        if len(records.plan_rows(out, plan, ["point_id"])):
+            with calls(tracking_uri, CALL_SECONDS):
+                mlflow = client(tracking_uri)
+                parent, children = find_runs(mlflow, experiment(mlflow, tracking_uri, plan), plan)
+                check_place(tracking_uri, parent)
+            found += [] if children else [plan["plan_id"]]
+    return found
+
+
 def pages(tracking_uri: str, plan: Mapping[str, Any], port: int = 5000) -> dict[str, str]:
     """Addresses of a plan's run, of the table of its grid points and of their charts, once ``ui_command`` runs.
 
@@ -164,7 +181,7 @@ def check_place(tracking_uri: str, run: Any) -> None:
     if not Path(unquote(urlsplit(place).path)).resolve().is_relative_to(folder.resolve()):
         raise TrackingError(
             f"MLflow at {redacted(tracking_uri)} was made in another place and writes to {place}: move {folder.parent}/"
-            "mlflow.db away, it is made anew from the rows"
+            "mlflow.db away; widthlaw ui and widthlaw sync make it anew from the rows"
         )
 
 

@@ -151,7 +151,8 @@ def description(
         about = f"Law of {plan.get('critical')}\\*({plan.get('over')}){f', {plain(title)}' if title else ''}"
         lines += [f"- {about}: **{value}**, 95% interval [{ends}]. {plain(part.get('status', ''))}".rstrip()]
     for one in (law or {}).get("claims", ()):
-        lines += [f"- {plain(one['claim'])}: **{plain(one['label'])}** [{plain(one['tag'])}]"]
+        where = f" ({plain(one['where'])})" if one.get("where") else ""
+        lines += [f"- {plain(one['claim'])}{where}: **{plain(one['label'])}** [{plain(one['tag'])}]"]
     level = f"{VERDICT}: whether a grid point's success rate is above {plan['level']:g}, by its 95% interval"
     ticks = "`" * (1 + max([0, *map(len, re.findall("`+", plan["command"]))]))
     return "\n".join([*lines, "", level, "", f"{ticks} {plan['command']} {ticks}"])  # in a block it would not wrap

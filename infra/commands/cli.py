@@ -1,6 +1,5 @@
 """The command ``widthlaw``: what one does with results that are there. Sweeps are run as ``python sweeps/NAME.py``."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,7 +23,7 @@ from infra.environment import EngineError
 from infra.families import as_data, listed
 from infra.planning.plan import PlanError
 from infra.store import records
-from infra.store.storage import ResultsError, printable
+from infra.store.storage import ResultsError, printable, tell
 
 app = App(
     name="widthlaw", help="Laws of training neural networks, from recorded trainings.", version=version("widthlaw")
@@ -40,14 +39,18 @@ Uri = Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI,
 @app.command
 def sync(results: Results, *, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the rows of RESULTS: runs, laws, figures."""
-    uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
+    brought(results, options.tracking_uri(tracking_uri, tracking.default_uri(results)))
+
+
+def brought(results: str, uri: str) -> None:
+    """Bring MLflow up to date, with a line for each sweep."""
     for plan in records.plans_to_report(results):
         summary = reports.conclude(results, plan["plan_id"])
         done = tracking.sync(
             results, uri, artifacts=[*summary.files, reports.PAGE], law=summary.law, plan_ids=[plan["plan_id"]]
         )
         counts = f"{done.created} runs created, {done.updated} updated, {done.unchanged} unchanged"
-        print(f"{plan['sweep']} {plan['family']}: {counts}")
+        tell(f"{plan['sweep']} {plan['family']}: {counts}")
 
 
 @app.command
@@ -61,7 +64,7 @@ def report(
     """
     if page is None and len(results) != 1:
         raise DataError("report: give one results folder, or several with --page FILE.html")
-    print(reports.write_report(results[0]) if page is None else reports.write_board(results, page))
+    tell(reports.write_report(results[0]) if page is None else reports.write_board(results, page))
 
 
 @app.command
@@ -101,7 +104,13 @@ def ui(
 
     MLflow opens in its view for LLM applications where these addresses are not used.
     """
-    return uis.serve(results, options.tracking_uri(tracking_uri, tracking.default_uri(results)), port)
+    uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
+    if not uri.startswith("http"):
+        uis.free(port)
+        if tracking.lacking(results, uri):
+            tell(f"MLflow knows nothing of {results} yet: bringing it up to date from the rows")
+            brought(results, uri)
+    return uis.serve(results, uri, port)
 
 
 @app.command
@@ -188,7 +197,7 @@ def replay(
     from infra.commands import replay  # imports torch
 
     found = replay.replay(results, cell)
-    print(dumps(found.as_json()) if json else printable(found))
+    tell(dumps(found.as_json()) if json else printable(found))
     return int(not found.same)
 
 
@@ -211,10 +220,10 @@ def audit(
     found = []
     for one in replay.audit(results, sample, seed):
         found.append(one)
-        print(dumps(one.as_json()) if json else printable(one), flush=True)
+        tell(dumps(one.as_json()) if json else printable(one))
     same = sum(one.same for one in found)
     if not json:
-        print(f"{same} of {len(found)} rows reproduced bit for bit")
+        tell(f"{same} of {len(found)} rows reproduced bit for bit")
     return int(same < len(found))
 
 
@@ -240,23 +249,17 @@ def doctor(
 
     uri, well = options.tracking_uri(tracking_uri, tracking.default_uri(out) if out and "://" not in out else ""), True
     for finding in doctor.examine(address, out, uri):
-        print(dumps(asdict(finding)) if json else finding, flush=True)
+        tell(dumps(asdict(finding)) if json else str(finding))
         well = well and finding.well
     return 0 if well else 1
 
 
 @app.command
 def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Of which shell.")], /) -> None:
-    """Print a shell's completion of this command's words: eval "$(widthlaw completion bash)"."""
+    """Print a shell's completion of this command's words, to be kept in a file that the shell reads as it starts (a
+    start of this command takes seconds): widthlaw completion bash > ~/.local/share/bash-completion/completions/widthlaw
+    """
     tell(app.generate_completion(shell=shell))
-
-
-def tell(text: str) -> None:
-    """Print, also to a reader that stops early (``| head -1``): that is no error. Texts may be somebody else's."""
-    try:
-        print("\n".join(map(printable, text.split("\n"))), flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
 
 
 def main(argv: Sequence[str] | None = None) -> int:

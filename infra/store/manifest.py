@@ -71,7 +71,8 @@ def claim(value: Any) -> bool:
 
 FORM: dict[str, Callable[[Any], bool]] = {
     "plan_id": named, "created": text, "sweep": named, "family": named, "numerics": text, "claim": text,
-    "criterion": text, "command": text, "axes": table(axis), "seeds": number, "level": number, "adaptive": flag,
+    "equations": text, "computed": many(named), "criterion": text, "command": text,
+    "axes": table(axis), "seeds": number, "level": number, "adaptive": flag,
     "falling": flag, "critical": option(named), "over": option(named), "by": option(named), "metrics": many(named),
     "curves": many(named), "meanings": table(text), "paper": many(text), "points": many(text),
     "claims": many(claim), "search": lambda one: isinstance(one, Mapping),

@@ -6,6 +6,7 @@ What a folder holds may be somebody else's: nothing is written outside it, whate
 import builtins
 import os
 import re
+import sys
 import uuid
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -158,6 +159,14 @@ def list_folder(filesystem: pafs.FileSystem, folder: str) -> tuple[list[str], li
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, for messages of one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def tell(text: str) -> None:
+    """Print, also to a reader that stops early (``| head -1``): that is no error. Texts may be somebody else's."""
+    try:
+        print("\n".join(map(printable, text.split("\n"))), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more as it ends
 
 
 def printable(text: object) -> str:
