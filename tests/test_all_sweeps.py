@@ -19,7 +19,7 @@ SLOW = {"two_layer_relu": {"n": "64", "d": "8", "m": "8:32:octave", "budget": "3
 SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_tour import SLOW, SWEEPS, Sweep, launch
+from test_all_sweeps import SLOW, SWEEPS, Sweep, launch
 slow = Sweep(name="slow", claim="How wide?", critical="m", over="n", axes=SLOW, seeds=100)
 sys.exit(launch.every([*SWEEPS, *([slow] if "{slow}" else [])], ["--out", {out!r}]))
 """
