@@ -15,6 +15,8 @@ from typing import Any
 from analysis import laws
 from infra.store.storage import UNREADABLE, ResultsError, locate
 
+LARGEST = 2**28  # bytes of a laws.json
+
 KEYS = ("sweep", "family", "critical", "over")  # plans that ask the same
 
 
@@ -117,7 +119,11 @@ def read(out: str) -> list[dict[str, Any]]:
     """The plans of a folder's ``laws.json``."""
     filesystem, root = locate(out)
     try:
+        if not filesystem.get_file_info(f"{root}/{laws.NAME}").is_file:  # a pipe would never answer
+            raise ValueError
         with filesystem.open_input_file(f"{root}/{laws.NAME}") as file:
+            if file.size() > LARGEST:
+                raise ValueError
             return list(json.loads(file.read())["plans"])
     except (*UNREADABLE, ValueError, LookupError, TypeError):
         raise ResultsError(f"{out} holds no laws; write them with: widthlaw report {out}") from None

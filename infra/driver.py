@@ -32,6 +32,7 @@ from infra.store.lock import InUseError, exclusive
 from infra.store.storage import ResultsError
 from infra.sweep import Sweep
 
+COPIED = "/runtime_resources/working_dir_files/"  # where Ray keeps the folder that a job was submitted with
 Ending = Callable[[Request, dict[str, Any], Trained, str], int]
 
 
@@ -76,6 +77,11 @@ def run(request: Request, end: Ending) -> int:
         trials = tuning_trials(request, cells)
         print(estimate.dry_run(family, [*cells, *trials], missing + plan.unrecorded(family, trials, known)))
         return 0
+    if COPIED in storage.locate(out)[1]:
+        raise PlanError(
+            f"--out {out}: lies in the copy of the folder that Ray made for this job and deletes later; give an "
+            "absolute path on storage that stays"
+        )
     address = environment.prepare(request.options.address)
     environment.reachable(address)
     uri = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out))

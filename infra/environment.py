@@ -61,6 +61,6 @@ def reachable(address: str | None) -> None:
     if not port.isdigit():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError, UnicodeError) as error:
         raise EngineError(f"--address {address}: {error}; is the cluster up? (ray status)") from None

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 import trainables
 from infra.planning.plan import PlanError, number, parse_axis
+from infra.store.storage import secret
 from infra.sweep import Sweep
 
 TEXTS = {"seeds": int, "trainings": int, "target_se": float}  # options that may be left out, and what they hold
@@ -246,10 +246,7 @@ def help_text(sweep: Sweep, family: str) -> str:
 def tracking_uri(given: str | None, fallback: str) -> str:
     """Where MLflow is: as given, else MLFLOW_TRACKING_URI, else ``fallback``. PlanError for a password on the command
     line, which everybody on the machine can read, and which a plan would record."""
-    if given and (
-        re.search(r"://[^/?\s]*:[^/\s]*@|[?&][^=&]*(password|token|secret)[^=&]*=", given)
-        or (re.match(r"https?://[^/?\s]*@", given))
-    ):
+    if given and secret(given):
         raise PlanError(
             "--tracking-uri: it carries a password; give the address without it and set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD, or leave the option out and set MLFLOW_TRACKING_URI"

@@ -235,7 +235,7 @@ def differences(campaign: Campaign, folder: Path) -> dict[str, int]:
     found, planned = (set(table["cell_id"].to_pylist()) for table in (kept, ours))
     return {
         "planned cells without a row": len(planned - found),
-        "rows beyond one for each planned cell": len(kept) - len(found & planned),
+        "rows beyond one for each planned cell, as read": len(kept) - len(found & planned),
         "files that are no shard": len(foreign),
         "shards that differ from the undisturbed rows": sum(differs(path, ours) for path in shards(campaign)),
         "digests of the rows that differ": int(records.digest(kept) != records.digest(ours)),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.store.storage import ResultsError
+
 ROOT = Path(__file__).parents[1]
 WIDTHLAW = [sys.executable, "-m", "infra.commands.cli", "doctor"]
 
@@ -34,6 +36,17 @@ def test_clocks_are_told_apart_only_beyond_the_delay_of_the_question(doctor):
     assert texts(doctor.clocks([sound, slow, behind]), False) == [
         "c (10.0.0.3): its clock is 3.0 s behind: start a time service (chrony)"
     ]
+
+
+def test_of_nodes_that_did_not_answer_nothing_is_vouched_for(doctor):
+    silent = [doctor.Node("a", lacks="no answer"), doctor.Node("b", lacks="no answer")]
+    assert list(doctor.doors(silent, ["10.0.0.1", "10.0.0.2"])) == [] == list(doctor.cards(silent))
+
+
+def test_an_address_with_a_secret_is_refused_before_any_node_hears_of_it(doctor):
+    with pytest.raises(ResultsError, match="carries a password or a key") as caught:
+        list(doctor.examine(None, "s3://KEY:TOPSECRET@bucket/du", ""))
+    assert "TOPSECRET" not in str(caught.value)
 
 
 def test_gpus_that_ray_and_torch_count_differently(doctor):

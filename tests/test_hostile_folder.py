@@ -17,7 +17,7 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint
 from test_trial import config
 
-from analysis import report
+from analysis import difference, report
 from infra import engine, launch, options, plan_file
 from infra.catalogue import tracking
 from infra.commands import cli
@@ -318,6 +318,24 @@ def test_of_an_error_the_text_is_read_alone(world):
         assert storage.of_files(f"ray::f()\n  File x\nKeyError: 1\n{name}: [Errno 2] no\nmore") == told
 
 
+@pytest.mark.parametrize(
+    "evil",
+    [
+        {"level": 7}, {"seeds": -5}, {"tuned": {"name": 5}}, {"tuned": {"axis": "../x", "low": 1, "high": 2}},
+        {"axes": {name: list(range(1000)) for name in "abc"}}, {"equations": 5}, {"computed": ["../x"]},
+    ],
+)  # fmt: skip
+def test_numbers_and_grids_that_no_plan_has_are_refused(evil):
+    with pytest.raises(ValueError, match="is not what a plan has there"):
+        manifest.check_plan(evil)
+
+
+def test_a_pipe_in_the_place_of_laws_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "laws.json")
+    with pytest.raises(ResultsError, match="holds no laws"):
+        difference.read(str(tmp_path))
+
+
 # ------------------------------------------------------------------------------------------------- secrets in addresses
 
 
@@ -327,6 +345,7 @@ def test_of_an_error_the_text_is_read_alone(world):
         "s3://KEY:TOPSECRET@bucket/du", "s3://TOPSECRET@bucket/du", "abfs://c:TOPSECRET@a.dfs.core.windows.net/du",
         "gs://TOPSECRET@bucket/du", "s3://bucket/du?secret_key=TOPSECRET", "fsspec+ftp://me:TOPSECRET@host/du",
         "s3://bucket/du?region=us-east-1&session_token=TOPSECRET",
+        "s3://b/du?endpoint_override=http%3A%2F%2Fme%3ATOPSECRET%40h",
     ],
 )  # fmt: skip
 def test_an_address_with_a_secret_is_refused_without_saying_it(capsys, uri):
@@ -352,7 +371,14 @@ def test_an_address_without_one_is_taken(uri):
     assert storage.parted(storage.beside(uri, "report.html")) == (uri, "report.html")
 
 
-@pytest.mark.parametrize("uri", ["http://me:TOPSECRET@h:1", "https://TOPSECRET@h", "postgresql://me:TOPSECRET@h/db"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:TOPSECRET@h:1", "https://TOPSECRET@h", "postgresql://me:TOPSECRET@h/db", "http://me:TOP/SECRET@h:1",
+        "postgresql://h/db?user=me&PASSWORD=TOPSECRET", "mysql+pymysql://h/db?passwd=TOPSECRET",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BPWD%3DTOPSECRET",
+    ],
+)  # fmt: skip
 def test_a_password_for_mlflow_is_refused_on_the_command_line(world, capsys, uri):
     assert launch.main(SWEEP, ["--out", str(world / "du"), "--tracking-uri", uri]) == 2
     assert every([SWEEP], ["--out", str(world / "du"), "--tracking-uri", uri]) == 2

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -427,3 +428,18 @@ def test_a_store_that_writes_its_files_elsewhere_is_refused_in_a_line(out: str, 
     with pytest.raises(TrackingError, match=r"was made in another place.*move .*mlflow\.db away") as caught:
         tracking.sync(moved, tracking.default_uri(moved), artifacts=["figures/phase.png"])
     assert len(str(caught.value).splitlines()) == 1 and not Path(out).exists()
+
+
+@pytest.mark.parametrize(
+    "form", ["file://{}", "FILE://{}", "{}", "elsewhere", "s3://elsewhere/x", "mlflow-artifacts://h/x"]
+)
+def test_a_crafted_store_writes_nowhere_else(out: str, tmp_path: Path, form: str) -> None:
+    uri, place = tracking.default_uri(out), tmp_path / "elsewhere"
+    tracking.sync(out, uri)
+    with sqlite3.connect(Path(out, "mlflow.db")) as store:
+        store.execute("update runs set artifact_uri = ?", [form.format(place)])
+        store.execute("delete from tags where key like '%digest%'")
+    store.close()
+    with pytest.raises(TrackingError, match=r"was made in another place"):
+        tracking.sync(out, uri, artifacts=["figures/phase.png"])
+    assert not place.exists() and not Path("elsewhere").exists()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.store.storage import first_line
+from infra.store.storage import first_line, secret
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported, which takes 2 s: see client
 
@@ -49,8 +49,9 @@ def artifact_folder(tracking_uri: str) -> Path | None:
 
 
 def redacted(text: str) -> str:
-    """``text`` with the user:password of every URI in it replaced."""
-    return re.sub(r"://[^\s'\"]+@", "://***@", text)
+    """``text`` with the user:password of every URI in it replaced, and the options of one that carry a secret."""
+    text = re.sub(r"://[^\s'\"]+@", "://***@", text)
+    return re.sub(r"(://[^\s'\"?]*\?)([^\s'\"]+)", lambda uri: uri[1] + ("***" if secret(uri[0]) else uri[2]), text)
 
 
 def check(tracking_uri: str) -> None:

@@ -176,9 +176,11 @@ def note(mlflow: Any, parent: Any, plan: Mapping[str, Any]) -> None:
 def check_place(tracking_uri: str, run: Any) -> None:
     """TrackingError where a store beside the rows, perhaps made by others, has its files put elsewhere."""
     folder, place = artifact_folder(tracking_uri), str(run.info.artifact_uri)
-    if not folder or not place.startswith("file:"):
+    if not folder:
         return
-    if not Path(unquote(urlsplit(place).path)).resolve().is_relative_to(folder.resolve()):
+    parts = urlsplit(place)
+    inside = parts.scheme == "file" and Path(unquote(parts.path)).resolve().is_relative_to(folder.resolve())
+    if parts.netloc or not (inside or parts.scheme == "mlflow-artifacts"):  # the latter: where its server decides
         raise TrackingError(
             f"MLflow at {redacted(tracking_uri)} was made in another place and writes to {place}: move {folder.parent}/"
             "mlflow.db away; widthlaw ui and widthlaw sync make it anew from the rows"

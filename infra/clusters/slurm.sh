@@ -4,7 +4,7 @@
 #   sbatch infra/clusters/slurm.sh sweeps/width_vs_n.py --out results/du
 #
 # What is recorded is not trained again: a job that was requeued, or submitted once more, goes on. Edit the lines marked
-# EDIT. Python: .venv in the folder where sbatch is called, else WIDTHLAW_VENV.
+# EDIT. Python: that of WIDTHLAW_VENV, else of .venv in the folder where sbatch is called.
 #SBATCH --job-name=widthlaw
 #SBATCH --nodes=2                 # EDIT
 #SBATCH --time=24:00:00           # EDIT

@@ -66,9 +66,11 @@ class Node:
 
 def examine(address: str | None, out: str, uri: str) -> Iterator[Finding]:
     """All findings, as they come, on a results folder and an MLflow store unless they are "". EngineError where the
-    cluster does not answer."""
+    cluster does not answer, ResultsError where ``out`` is no place for results."""
     from infra import engine
 
+    if out:
+        storage.locate(out)  # refuses what it cannot open, and an address with a secret, before any node hears of it
     if uri:
         yield tracked(uri)
     token = f".doctor-{uuid.uuid4().hex}"
@@ -104,9 +106,12 @@ def tracked(uri: str) -> Finding:
 def doors(nodes: Sequence[Node], where: Sequence[str]) -> Iterator[Finding]:
     """Whether a cluster that others can reach, at the addresses ``where``, asks for a token, by what its nodes were
     started with."""
+    asked = [node for node in nodes if not node.lacks]
     if all(address.startswith("127.") for address in where):
         yield Finding(True, "the cluster listens on loopback alone")
-    elif all(node.asks for node in nodes if not node.lacks):
+    elif not asked:  # why is told of each
+        return
+    elif all(node.asks for node in asked):
         yield Finding(True, f"the cluster on {', '.join(where)} asks for a token")
     else:
         yield Finding(
@@ -238,7 +243,7 @@ def cards(nodes: Sequence[Node]) -> Iterator[Finding]:
         elif node.cards > node.lent:
             told = f"torch can use {node.cards} GPUs, Ray lends {node.lent:g}"
             yield Finding(False, f"{node.name}: {told}: start Ray there with --num-gpus {node.cards}")
-    if all(node.cards == node.lent for node in asked):
+    if asked and all(node.cards == node.lent for node in asked):
         yield Finding(True, f"{sum(node.cards for node in asked)} GPUs")
 
 

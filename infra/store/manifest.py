@@ -1,11 +1,12 @@
 """What a plan read back must look like: its values end up in names of files, in pages and in fits."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+ -]{0,99}", re.ASCII)  # what may be part of a file's name
-LONGEST_AXIS = 10_000  # values
+LONGEST_AXIS, LARGEST_GRID = 10_000, 1_000_000  # values, grid points
 REPORTED = (
     "sweep", "family", "numerics", "axes", "seeds", "level", "claim", "criterion", "critical", "over", "meanings",
     "command",
@@ -48,6 +49,17 @@ def axis(value: Any) -> bool:
     return fits and 0 < len(value) <= LONGEST_AXIS
 
 
+def grid(value: Any) -> bool:
+    """Axes by name, of few enough grid points."""
+    return table(axis)(value) and math.prod(map(len, value.values())) <= LARGEST_GRID
+
+
+def knob(value: Any) -> bool:
+    """What a tuning says of its axis."""
+    numbers = ("low", "high", "values", "seeds")
+    return isinstance(value, Mapping) and named(value.get("axis")) and all(number(value.get(name)) for name in numbers)
+
+
 def option(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or of(value)
 
@@ -72,11 +84,12 @@ def claim(value: Any) -> bool:
 FORM: dict[str, Callable[[Any], bool]] = {
     "plan_id": named, "created": text, "sweep": named, "family": named, "numerics": text, "claim": text,
     "equations": text, "computed": many(named), "criterion": text, "command": text,
-    "axes": table(axis), "seeds": number, "level": number, "adaptive": flag,
+    "axes": grid, "seeds": lambda value: number(value) and value >= 1,
+    "level": lambda value: number(value) and 0 < value < 1, "adaptive": flag,
     "falling": flag, "critical": option(named), "over": option(named), "by": option(named), "metrics": many(named),
     "curves": many(named), "meanings": table(text), "paper": many(text), "points": many(text),
     "claims": many(claim), "search": lambda one: isinstance(one, Mapping),
-    "tuned": lambda one: isinstance(one, Mapping),
+    "tuned": option(knob),
 }  # fmt: skip
 
 

@@ -12,13 +12,15 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from unicodedata import category
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 UNREADABLE = (OSError, pa.ArrowException)  # what pyarrow raises for files and filesystems that do not do as asked
-SECRET = re.compile(  # user:password, any user of a store that knows none, a key among the options
-    r"://[^?\s]*:[^?\s]*@|^(s3|gs|gcs)://(?!anonymous@)[^/?\s]*@|[?&][^=&]*(secret|password|token|key|sas|sig)[^=&]*=",
+SECRET = re.compile(  # user:password, a user alone where that is a password, a password or a key among the options
+    r"://[^?\s]*:[^?\s]*@|^(s3|gs|gcs|https?)://(?!anonymous@)[^/?\s]*@"
+    r"|[?&;][^=&;]*(secret|pass|pwd|token|(?<!ssl)key|sas|sig)[^=&;]*=",
     re.IGNORECASE,
 )
 STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories: control, format, lone surrogates, ends of lines
@@ -36,10 +38,15 @@ class Foreign(NamedTuple):
     why: str
 
 
+def secret(uri: str) -> bool:
+    """Whether an address carries a password or a key, also where it is encoded."""
+    return bool(SECRET.search(unquote(unquote(uri))))
+
+
 def locate(out: str) -> tuple[pafs.FileSystem, str]:
     """Filesystem and path of ``out``: a local path or a URI such as s3://bucket/du. ResultsError if it is neither, or
     carries a password or a key: it would be in the list of processes, in plans and in what Ray passes on."""
-    if "://" in out and SECRET.search(out):
+    if "://" in out and secret(out):
         raise ResultsError(
             f"--out {out.partition(':')[0]}://...: the address carries a password or a key; leave it out, and give it "
             "in the environment of every node (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or in the store's own files"
