@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import trainables
-from infra.planning import memory, plan
+from infra.planning import counting, memory, plan
 from infra.planning.memory import Budget
 from infra.planning.plan import PlanError
 
@@ -45,7 +45,7 @@ def test_following_shapes_counts_what_numbers_count(family, monkeypatch):
 
 
 def test_the_count_is_that_of_tensors_that_live_at_the_same_time():
-    with memory.Live() as live:
+    with counting.Live() as live:
         first = torch.zeros(1000, dtype=torch.float64)
         view, second = first[:10], first + 1
         del first, second

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch.func import vmap
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import trainables
 from infra.planning import memory
+from infra.planning.counting import Watch
 
 SOLVER = re.compile(r"linalg_(?!vector_norm)|cholesky")
 WORTH = 32  # steps to go from which a capture, 2 to 3 ms, pays
@@ -61,14 +61,10 @@ def replayed(family: str, state: Any, count: int, to_go: int, graph: Graph | Non
     return graph.state, graph
 
 
-class Solvers(TorchDispatchMode):  # type: ignore[misc]
+class Solvers(Watch):
     """Sees whether a solver of linear algebra is called under it."""
 
     seen = False
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler, see plan.Products
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.seen = self.seen or bool(SOLVER.search(function.name()))

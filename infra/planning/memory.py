@@ -7,7 +7,6 @@ memory. What a kernel takes for itself is not seen; benchmarks/memory.py holds t
 
 import math
 import re
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 import psutil
 import torch
 from torch.func import vmap
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from infra.planning.counting import Live
 
 SHARE = 0.7  # of the free memory for packs and their workers; the rest is for the driver, files, the unforeseen
 WORKER = 2**29  # bytes of a worker beside its pack: Python, torch, Ray, on a card CUDA's context, what allocators keep
@@ -123,32 +122,3 @@ def peak(module: Any, cell: Any) -> int:
 def held(state: Any) -> int:
     """Bytes of a state."""
     return sum(int(tensor.numel() * tensor.element_size()) for tensor in state)
-
-
-class Live(TorchDispatchMode):  # type: ignore[misc]
-    """Counts the bytes of tensors made under it: ``now`` living, ``most`` at any time."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler to switch it off: two seconds of each start
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now: int = 0
-        self.most: int = 0
-        self.known: set[int] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.known:
-                storage = tensor.untyped_storage()
-                self.known.add(storage._cdata)
-                self.now += storage.nbytes()
-                self.most = max(self.most, self.now)
-                weakref.finalize(storage, self.freed, storage._cdata, storage.nbytes())
-        return out
-
-    def freed(self, which: int, size: int) -> None:
-        self.known.discard(which)
-        self.now -= size

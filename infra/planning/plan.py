@@ -16,11 +16,10 @@ from itertools import product
 from typing import Any, Literal, get_args, get_origin
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 import trainables
 from infra.planning import memory
+from infra.planning.counting import Products
 from infra.planning.memory import Budget
 from infra.planning.packs import SHORTEST, Pack, cuts, rough, slices
 from infra.store.schema import Column, cell_id, of_rows
@@ -232,24 +231,6 @@ def price(family: str, cells: Sequence[Any]) -> None:
             if shape not in shapes:
                 shapes.add(shape)
                 peak(family, point)
-
-
-class Products(TorchDispatchMode):  # type: ignore[misc]
-    """Counts the ``flops`` of matrix products and convolutions, as torch's own FlopCounterMode."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler to switch it off: two seconds of each start
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops: int = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = function(*args, **(kwargs or {}))
-        if count := flop_registry.get(function._overloadpacket):
-            self.flops += count(*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 @lru_cache(maxsize=10_000)
