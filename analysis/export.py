@@ -30,14 +30,14 @@ from analysis.figures.style import encoded
 from analysis.pages import tables
 from analysis.pages.cells import NONE
 from analysis.pages.page import Picture, Section
-from analysis.paper import dictionary, points, texts, tidy
+from analysis.paper import LICENCE, dictionary, points, texts, tidy
 from analysis.paper.texts import Publication
 from analysis.study import studied
 from infra.store import records, storage
 from infra.store.schema import SCHEMA_VERSION
 from infra.store.storage import ResultsError
 
-SUMS, PACKAGE, LICENCE = "SHA256SUMS", "datapackage.json", "CC-BY-4.0"
+SUMS, PACKAGE = "SHA256SUMS", "datapackage.json"
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 Plan = dict[str, Any]
 

@@ -24,6 +24,10 @@ LOOPBACK = (
 )
 
 
+SETTINGS_FRAME = b"\x04"  # the type of the first frame on a connection by HTTP/2, the protocol of gRPC: RFC 9113, 3.4
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS_FRAME + bytes(5)
+
+
 class EngineError(Exception):
     """Ray cannot be used; the message says why and what to do."""
 
@@ -56,11 +60,19 @@ def prepare(address: str | None) -> str | None:
 
 
 def reachable(address: str | None) -> None:
-    """EngineError unless host:port answers within five seconds. ray.init alone would try for minutes."""
+    """EngineError unless a gRPC server, as Ray's is, answers at host:port within five seconds. ray.init alone would try
+    for minutes, and before a server of another kind without end."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as there:
+            if os.environ.get("RAY_USE_TLS") == "1":  # it would not answer a line that is not encrypted
+                return
+            there.sendall(HTTP2)
+            if there.recv(9)[3:4] != SETTINGS_FRAME:
+                raise EngineError(f"--address {address}: what answers there is not Ray; see the address in ray status")
+    except TimeoutError:
+        raise EngineError(f"--address {address}: no answer within 5 s; is Ray there (ray status)?") from None
     except (OSError, OverflowError, UnicodeError) as error:
         raise EngineError(f"--address {address}: {error}; is the cluster up? (ray status)") from None

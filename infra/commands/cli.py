@@ -9,21 +9,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from analysis import difference
-from analysis import export as exports
-from analysis import fit as fits
-from analysis import report as reports
-from analysis.fit import DataError
-from infra import environment, options
-from infra.catalogue import tracking
-from infra.catalogue.tracking import TrackingError
-from infra.commands import status as statuses
-from infra.commands import ui as uis
-from infra.environment import EngineError
-from infra.families import as_data, listed
-from infra.planning.plan import PlanError
-from infra.store import records
-from infra.store.storage import ResultsError, printable, tell
+from analysis.paper import LICENCE
+from infra.store.storage import printable, tell
+
+# Each command imports what it needs: all together takes seconds, for which a status should not wait.
 
 app = App(
     name="widthlaw", help="Laws of training neural networks, from recorded trainings.", version=version("widthlaw")
@@ -39,11 +28,18 @@ Uri = Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI,
 @app.command
 def sync(results: Results, *, tracking_uri: Uri = None) -> None:
     """Bring MLflow up to date with the rows of RESULTS: runs, laws, figures."""
+    from infra import options
+    from infra.catalogue import tracking
+
     brought(results, options.tracking_uri(tracking_uri, tracking.default_uri(results)))
 
 
 def brought(results: str, uri: str) -> None:
     """Bring MLflow up to date, with a line for each sweep."""
+    from analysis import report as reports
+    from infra.catalogue import tracking
+    from infra.store import records
+
     for plan in records.plans_to_report(results):
         summary = reports.conclude(results, plan["plan_id"])
         done = tracking.sync(
@@ -62,6 +58,9 @@ def report(
 
     With --page FILE.html, one page over all the folders.
     """
+    from analysis import report as reports
+    from analysis.reading import DataError
+
     if page is None and len(results) != 1:
         raise DataError("report: give one results folder, or several with --page FILE.html")
     tell(reports.write_report(results[0]) if page is None else reports.write_board(results, page))
@@ -72,7 +71,7 @@ def export(
     results: Results,
     *,
     paper: Annotated[str, Parameter(help="Folder to write, new or an earlier export, which it replaces.")],
-    licence: Annotated[str, Parameter(help="An SPDX identifier, or a text.")] = exports.LICENCE,
+    licence: Annotated[str, Parameter(help="An SPDX identifier, or a text.")] = LICENCE,
     author: Annotated[
         list[str] | None,
         Parameter(help="'Family, Given', or a name as it stands; may be given more than once.", negative=""),
@@ -82,6 +81,8 @@ def export(
 
     The folder stands for itself: README.md says how to read it with pandas, polars, DuckDB, R and Julia.
     """
+    from analysis import export as exports
+
     tell(str(exports.export(results, paper, licence, author or [])))
 
 
@@ -90,9 +91,13 @@ def families(
     name: Annotated[str | None, Parameter(help="One of them, with its equations.")] = None, /, *, json: Json = False
 ) -> None:
     """List the model families: papers, axes, claims."""
+    from infra.families import as_data, listed
+
     try:
         tell(dumps(as_data(name), indent=1, ensure_ascii=False) if json else listed(name))
     except ValueError as error:
+        from analysis.reading import DataError
+
         raise DataError(str(error)) from None
 
 
@@ -104,6 +109,10 @@ def ui(
 
     MLflow opens in its view for LLM applications where these addresses are not used.
     """
+    from infra import options
+    from infra.catalogue import tracking
+    from infra.commands import ui as uis
+
     uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
     if not uri.startswith("http"):
         uis.free(port)
@@ -138,6 +147,8 @@ def fit(
     data_sha256 in the JSON object is over a file's bytes, or over the rows of a results folder. null there: unbounded
     on that side, or not known; status and notes say which.
     """
+    from analysis import fit as fits
+
     columns = fits.columns_of(
         over, robust=robust, level=level, critical=critical, metric=metric, outcome=outcome,
         successes=successes, trials=trials, seed=seed,
@@ -152,6 +163,8 @@ def status(
     results: Results, *, json: Annotated[bool, Parameter(help="Print one JSON array.", negative="")] = False
 ) -> None:
     """How far each sweep of RESULTS is: outcomes, trainings to go, when the last row came, whether it runs now."""
+    from infra.commands import status as statuses
+
     found = statuses.statuses(results)
     if json:
         tell(dumps([asdict(one) | {"to_go": one.to_go} for one in found], indent=1))
@@ -171,6 +184,9 @@ def diff(
 
     The two are taken for independent: trainings that both have in common make the true interval shorter.
     """
+    from analysis import difference
+    from analysis.reading import DataError
+
     try:
         found = list(difference.differences(first, second))
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
@@ -194,7 +210,7 @@ def replay(
 
     Exit code 1 if the row is not reproduced.
     """
-    from infra.commands import replay  # imports torch
+    from infra.commands import replay
 
     found = replay.replay(results, cell)
     tell(dumps(found.as_json()) if json else printable(found))
@@ -213,7 +229,8 @@ def audit(
 
     Exit code 1 if a row is not reproduced.
     """
-    from infra.commands import replay  # imports torch
+    from analysis.reading import DataError
+    from infra.commands import replay
 
     if sample < 1:
         raise DataError(f"--sample: {sample} is too small; it must be at least 1")
@@ -243,6 +260,9 @@ def doctor(
 
     One line for what is well or what to mend; exit code 1 if there is something to mend.
     """
+    from infra import environment, options
+    from infra.catalogue import tracking
+
     address = environment.prepare(address)
     environment.reachable(address)
     from infra.commands import doctor  # imports Ray, which reads its environment then
@@ -262,11 +282,22 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="
     tell(app.generate_completion(shell=shell))
 
 
+def refusals() -> tuple[type[Exception], ...]:
+    """Errors that one clear line tells."""
+    from analysis.reading import DataError
+    from infra.catalogue.mlflow_calls import TrackingError
+    from infra.environment import EngineError
+    from infra.planning.plan import PlanError
+    from infra.store.storage import ResultsError
+
+    return CycloptsError, DataError, EngineError, PlanError, ResultsError, TrackingError
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0, 1 where ``doctor`` finds something to mend, 2 after one clear line."""
     try:
         return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
-    except (CycloptsError, DataError, EngineError, PlanError, ResultsError, TrackingError) as error:
+    except refusals() as error:  # evaluated where there is one
         print(f"widthlaw: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
 
