@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 import trainables
 from analysis.figures.style import STYLE, encoded
 from infra.packing import pack
-from infra.planning import plan
+from infra.planning import costs, plan
 
 FAMILY, SECONDS = "two_layer_relu", 1.0  # processor time a point
 NEVER = {"tolerance": 1e-30, "budget": 1e9, "max_steps": 10**7, "step_size": 1e-6}  # no training ends while it is timed
@@ -71,7 +71,7 @@ def a_step(axis: str, value: int) -> Point:
         pack.advance(run)
     seconds = (time.process_time() - began) / (run.k - first) * count / part.size
     point = replace(cells(axis, value)[0], seed=0)
-    return Point(axis, value, count, plan.cost(FAMILY, point).flops_per_step * count, seconds)
+    return Point(axis, value, count, costs.cost(FAMILY, point).flops_per_step * count, seconds)
 
 
 def to_the_end(axis: str, value: int) -> Point:
@@ -88,7 +88,7 @@ def to_the_end(axis: str, value: int) -> Point:
         run = pack.start(FAMILY, of)
         while not pack.finished(run):
             pack.advance(run)
-        per_step = plan.cost(FAMILY, replace(of[0], seed=0)).flops_per_step
+        per_step = costs.cost(FAMILY, replace(of[0], seed=0)).flops_per_step
         flops += per_step * sum(row["steps"] for row in pack.rows(run))
     return Point(axis, len(asked) if axis == "trainings" else value, len(asked), flops, time.process_time() - began)
 

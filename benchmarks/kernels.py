@@ -22,7 +22,7 @@ import torch
 
 import trainables
 from infra import options
-from infra.planning import plan
+from infra.planning import costs, plan
 from infra.sweep import Sweep
 from sweeps.__main__ import NAMES
 
@@ -72,7 +72,7 @@ def typical(family: str) -> Any:
     request = options.parse(sweep, ["--family", family])
     assert request is not None
     points = plan.grid(family, request.axes, 1)
-    return sorted(points, key=lambda point: plan.cost(family, point).flops_per_step)[len(points) // 2]
+    return sorted(points, key=lambda point: costs.cost(family, point).flops_per_step)[len(points) // 2]
 
 
 def peak(dtype: torch.dtype) -> Callable[[], Any]:

@@ -9,7 +9,7 @@ from infra import conclusions, driver, environment, options
 from infra.catalogue import tracking
 from infra.driver import say
 from infra.environment import EngineError
-from infra.planning.plan import PlanError
+from infra.planning.axes import PlanError
 from infra.store import storage
 from infra.store.storage import ResultsError
 from infra.sweep import Sweep

@@ -24,8 +24,8 @@ from infra.environment import EngineError, Trained
 from infra.options import Request
 from infra.packing.pack import LETTERS
 from infra.plan_file import found_before, manifest
-from infra.planning import plan
-from infra.planning.plan import PlanError
+from infra.planning import costs, plan
+from infra.planning.axes import PlanError
 from infra.progress import Count, Progress, axes_of
 from infra.store import records, schema, storage
 from infra.store.lock import InUseError, exclusive
@@ -104,7 +104,7 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
     out = request.options.out
     from infra import engine  # imports Ray, which reads its environment then
 
-    pricing = Thread(target=plan.price, args=(request.family, cells))
+    pricing = Thread(target=costs.price, args=(request.family, cells))
     pricing.start()  # Ray starts meanwhile
     with engine.connected(address):
         pricing.join()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.packing import pack
-from infra.planning import plan
+from infra.planning import costs, plan
 from infra.planning.packs import Pack
 
 SAMPLE_SECONDS = 1.0  # how long the costliest pack is trained to learn the speed of this machine
@@ -38,7 +38,7 @@ def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any]) -> str:
 def speed(sample: Pack) -> tuple[float, float]:
     """FLOP/s of one CPU on ``sample`` and seconds a step of it takes, by training it for a second."""
     cells = plan.from_columns(sample.family, sample.columns, sample.size)
-    per_step = plan.cost(sample.family, cells[0]).flops_per_step
+    per_step = costs.cost(sample.family, cells[0]).flops_per_step
     run = pack.start(sample.family, cells)
     began, flops = time.perf_counter(), 0.0
     while not pack.finished(run) and time.perf_counter() - began < SAMPLE_SECONDS:

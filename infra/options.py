@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 import trainables
-from infra.planning.plan import PlanError, number, parse_axis
+from infra.planning.axes import PlanError, number, parse_axis
 from infra.store.storage import secret
 from infra.sweep import Sweep
 

@@ -133,7 +133,7 @@ def compare(out: str) -> int:
     from mlflow import MlflowClient
 
     from infra.catalogue import grid_points as catalogue
-    from infra.catalogue.tracking import PLAN, POINT
+    from infra.catalogue.runs import PLAN, POINT
     from infra.store import records
 
     client, wrong = MlflowClient(URI), 0

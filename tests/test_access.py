@@ -144,3 +144,37 @@ def test_no_secret_is_in_what_a_sweep_writes_says_or_is_called_with(ran):
     assert {name: text for name, text in found.items() if text} == {}
     assert "TOPSECRET" not in said
     assert len(lines) > 5 and not [line for line in lines if "TOPSECRET" in line]
+
+
+COMMANDS = """
+import sys
+from infra.store import records
+from infra.commands.cli import main
+copy, folder = sys.argv[1:]
+cell = records.read_rows(copy)[0]["cell_id"][0].as_py()
+lines = f'''status {copy} --json
+report {copy} --page {folder}/board.html
+sync {copy} --tracking-uri sqlite:///{folder}/other.db
+replay {copy} {cell}
+audit {copy} --sample 2 --json
+diff {copy} {copy}
+fit {copy} --over n --critical m
+export {copy} --paper {folder}/paper'''
+for line in lines.splitlines():
+    print(line.split()[0], main(line.split()))
+"""
+
+
+def test_no_secret_is_in_what_the_commands_write_and_say(ran):
+    folder, environment = ran[0], os.environ | SECRETS | {"MLFLOW_TRACKING_URI": "http://me:TOPSECRET-uri@127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, str(folder / "copy"), str(folder)],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert re.findall(r"^(?:status|report|sync|replay|audit|diff|fit|export) (\S+)$", done.stdout, re.M) == ["0"] * 8, (
+        done.stdout + done.stderr
+    )
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {"board.html", "other.db", "datapackage.json"} <= {path.name for path in files}
+    assert not [path for path in files if b"TOPSECRET" in path.read_bytes()]
+    assert "TOPSECRET" not in done.stdout + done.stderr

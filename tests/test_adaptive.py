@@ -19,7 +19,7 @@ from infra.choosing import adaptive, design
 from infra.choosing.adaptive import Chooser, Limits
 from infra.launch import Sweep, main
 from infra.plan_file import manifest
-from infra.planning import plan
+from infra.planning import costs
 from infra.store import records
 from sweeps import width_vs_n
 
@@ -123,7 +123,7 @@ def test_what_is_recorded_counts_towards_the_limits():
     first = trained(chooser(trainings=50))
     again = chooser([row(cell, outcome(cell)) for cell in first], trainings=70)
     assert len(trained(again)) == 20
-    one = plan.cost("random_features", first[0])
+    one = costs.cost("random_features", first[0])
     assert chooser([row(first[0], "f")]).spent == one.flops_per_step  # its one step
     assert trained(chooser([row(cell, outcome(cell)) for cell in first], flops=1.0)) == []
 
@@ -146,7 +146,7 @@ def test_where_it_may_go_is_limited_by_memory_and_flops(monkeypatch):
     cells = answered(wide, lambda _: ("u", 1, 1.0), rounds=8)  # the range is left, an octave or two at a time
     widest = max(cell.m for cell in cells)
     assert widest > 200
-    cost = plan.cost("ntk_resnet", wide.cell(wide.settings[0], 24, widest, 0))
+    cost = costs.cost("ntk_resnet", wide.cell(wide.settings[0], 24, widest, 0))
     assert cost.bytes <= adaptive.LARGEST_BYTES and cost.flops_per_step * cost.steps <= adaptive.LARGEST_FLOPS
     assert wide.settings[0].space.limits[1] == widest
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.planning import plan
-from infra.planning.plan import PlanError, parse_axis
+from infra.planning import axes
+from infra.planning.axes import PlanError, parse_axis
 
 Labels = Literal["gauss", "sign"]
 KNOWN_STEPS = "octave, half-octave, third-octave, quarter-octave, eighth-octave, decade, half-decade or +S"
@@ -57,11 +57,11 @@ def test_an_arithmetic_range_of_whole_numbers_is_pythons(low, step, count):
     assert parse_axis("n", f"{low}:{low + step * count}:+{step}", int) == list(range(low, low + step * count + 1, step))
 
 
-@given(st.floats(1e-6, 1e6), st.integers(0, 12), st.sampled_from(sorted(plan.STEPS)))
+@given(st.floats(1e-6, 1e6), st.integers(0, 12), st.sampled_from(sorted(axes.STEPS)))
 def test_a_geometric_range_has_its_ratio_and_holds_both_ends(low, count, step):
     """Values are rounded to 12 digits, so each is off by at most 5e-12 of itself, a ratio by twice that."""
     low = float(f"{low:.9g}")
-    ratio = plan.STEPS[step]
+    ratio = axes.STEPS[step]
     values = parse_axis("scale", f"{low!r}:{low * ratio**count!r}:{step}", float)
     assert len(values) == count + 1
     assert values[0] == low
@@ -70,9 +70,9 @@ def test_a_geometric_range_has_its_ratio_and_holds_both_ends(low, count, step):
 
 def test_the_steps_are_what_music_and_base_ten_call_them():
     fractions = {"octave": 1, "half-octave": 2, "third-octave": 3, "quarter-octave": 4, "eighth-octave": 8}
-    assert all(plan.STEPS[name] ** k == pytest.approx(2, rel=1e-15) for name, k in fractions.items())
-    assert plan.STEPS["half-decade"] ** 2 == pytest.approx(plan.STEPS["decade"]) == 10
-    assert set(plan.STEPS) == {*fractions, "decade", "half-decade"}
+    assert all(axes.STEPS[name] ** k == pytest.approx(2, rel=1e-15) for name, k in fractions.items())
+    assert axes.STEPS["half-decade"] ** 2 == pytest.approx(axes.STEPS["decade"]) == 10
+    assert set(axes.STEPS) == {*fractions, "decade", "half-decade"}
 
 
 BAD = [
@@ -148,7 +148,7 @@ def test_any_text_is_an_axis_or_a_plan_error(text, annotation):
         if len(str(error).splitlines()) != 1:
             pytest.fail("more than one line")
         return
-    assert 0 < len(values) == len(set(values)) <= plan.LONGEST_AXIS
+    assert 0 < len(values) == len(set(values)) <= axes.LONGEST_AXIS
     numbers = [value for value in values if value not in ("gauss", "sign")]
     assert all(value >= (annotation is int) and math.isfinite(value) for value in numbers)
 

@@ -18,3 +18,4 @@ def test_a_sweep_ends_with_the_rows_of_an_undisturbed_one(tmp_path):
         assert campaign.starts >= 2
         found = chaos.differences(campaign, tmp_path)
         assert not any(found.values()), f"{found}\n{campaign.log()}"
+        assert chaos.surplus(campaign)[0] > 0, "the copy of a shard is there, and passed over"

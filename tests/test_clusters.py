@@ -1,5 +1,7 @@
 """The cluster file for machines with SSH, used as its first lines tell, over three hosts with a sweep on them."""
 
+from contextlib import suppress
+
 import psutil
 import pytest
 import yaml
@@ -80,6 +82,7 @@ def test_the_doctor_asks_all_nodes_from_the_head(cluster):
     said = run(cluster["laptop"], f"ray exec --no-config-cache {FILE} '{doctor}'", code=None)
     for told in ("ok    3 nodes with widthlaw", "ok    3 nodes can write to", "asks for a token"):
         assert told in said, said
+    assert "MEND" not in said
 
 
 def test_a_folder_that_the_nodes_do_not_share_is_refused(cluster):
@@ -127,11 +130,10 @@ def processes(host: Host) -> list[psutil.Process]:
     return psutil.Process(host.pid).children(recursive=True)
 
 
-def training(host: Host) -> bool:
+def training(host: Host) -> int:
+    """How many processes train there."""
+    count = 0
     for process in processes(host):
-        try:
-            if "ResourceTrainable.train" in process.name():
-                return True
-        except psutil.NoSuchProcess:
-            continue
-    return False
+        with suppress(psutil.NoSuchProcess):
+            count += "ResourceTrainable.train" in process.name()
+    return count

@@ -18,7 +18,7 @@ import trainables
 from analysis.claims import theory
 from infra import options
 from infra.packing import pack
-from infra.planning import plan
+from infra.planning import costs, plan
 
 FAMILIES = trainables.names()
 LARGEST, FEWER = {"small": 200, "medium": 72}, 24  # cells in the largest pack compared; fewer where one is long
@@ -38,20 +38,20 @@ def medium(family):
     for m in (37, 5):
         wanted = {k: v for k, v in {"m": m, "n": 45, "d": 5}.items() if k in fields}
         cell = dataclasses.replace(module.SMALL, **wanted)
-        if plan.cost(family, cell).bytes < 1e6:
+        if costs.cost(family, cell).bytes < 1e6:
             break
     return briefer(family, cell)
 
 
 def briefer(family, cell):
-    return dataclasses.replace(cell, budget=cell.budget // 4) if plan.cost(family, cell).steps > STEPS else cell
+    return dataclasses.replace(cell, budget=cell.budget // 4) if costs.cost(family, cell).steps > STEPS else cell
 
 
 @functools.cache
 def reference(family, size):
     """Cells that differ in their seeds, and their rows as one pack; trained once for all tests of a family."""
     cell = {"small": small, "medium": medium}[size](family)
-    cost = plan.cost(family, cell)
+    cost = costs.cost(family, cell)
     cells = seeds(cell, FEWER if cost.flops_per_step * cost.steps > LONG else LARGEST[size])
     return cells, trained(family, cells)
 

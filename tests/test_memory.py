@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import trainables
-from infra.planning import counting, memory, plan
+from infra.planning import costs, counting, memory, plan
+from infra.planning.axes import PlanError
 from infra.planning.memory import Budget
-from infra.planning.plan import PlanError
 
 BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "memory.py"
 RECORDS = 16 * 2**20  # see the benchmark
@@ -59,7 +59,7 @@ def cells(count, **axes):
 
 
 def test_packs_are_no_larger_than_the_budget_and_no_smaller_than_they_must():
-    one = plan.peak("identity_mapping", cells(1, d=48)[0])
+    one = costs.peak("identity_mapping", cells(1, d=48)[0])
     for share, sizes in ((40, [20, 20]), (20.5, [20, 20]), (13.5, [10, 10, 10, 10])):
         budget = Budget(2 * (share * one + memory.WORKER) / memory.SHARE, side_by_side=2)
         packs = plan.packs("identity_mapping", cells(40, d=48), at_least=1, budget=budget)
@@ -68,7 +68,7 @@ def test_packs_are_no_larger_than_the_budget_and_no_smaller_than_they_must():
 
 
 def test_a_pack_of_two_over_the_budget_is_refused_in_a_line_that_says_what_would_fit():
-    one = plan.peak("identity_mapping", cells(1, d=48)[0])
+    one = costs.peak("identity_mapping", cells(1, d=48)[0])
     whole = 3 * (2.1 * one + memory.WORKER) / memory.SHARE  # room for three packs of two
     assert plan.packs("identity_mapping", cells(2, d=48), budget=Budget(whole, 3))
     with pytest.raises(PlanError, match=r"^--d 48 .* and 3 at a time fit in the memory; .*--num-cpus 3\)"):

@@ -11,7 +11,7 @@ import trainables
 from infra import options
 from infra.launch import Sweep
 from infra.planning import plan
-from infra.planning.plan import PlanError
+from infra.planning.axes import PlanError
 
 SWEEP = Sweep(
     name="width_vs_n",

@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import trainables
 from infra import estimate
-from infra.planning import plan
-from infra.planning.plan import PlanError
+from infra.planning import costs, plan
+from infra.planning.axes import PlanError
 from infra.store import schema
 
 RELAXED = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -193,7 +193,7 @@ def test_a_cell_larger_than_the_memory_is_refused_in_one_line(toy):
 
 def test_every_pack_of_the_families_says_what_it_costs():
     relu = trainables.load("two_layer_relu")
-    price = plan.cost("two_layer_relu", relu.Cell(m=32, n=8, d=4))  # n <= 2 d: the Gram form, G C of 2 n^2 m flops
+    price = costs.cost("two_layer_relu", relu.Cell(m=32, n=8, d=4))  # n <= 2 d: the Gram form, G C of 2 n^2 m flops
     state = relu.draw(relu.Cell(m=32, n=8, d=4))
     assert price.flops_per_step == 2 * 8 * 8 * 32 + sum(tensor.numel() for tensor in state)
     assert price.steps == int(state.budget)
@@ -222,11 +222,11 @@ def test_convolutions_are_counted_as_torch_counts_them():
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module.step(state)
     numbers = sum(tensor.numel() for tensor in state)
-    assert plan.cost("perturbed_dcnn", module.SMALL).flops_per_step == counter.get_total_flops() + numbers > numbers
+    assert costs.cost("perturbed_dcnn", module.SMALL).flops_per_step == counter.get_total_flops() + numbers > numbers
 
 
 def test_a_plan_is_priced_without_the_compiler_of_torch():
     """Whose import costs two seconds."""
-    code = "import sys; from infra.planning import plan; from trainables import two_layer_relu as family; "
-    code += "plan.price('two_layer_relu', [family.SMALL]); sys.exit('torch._dynamo' in sys.modules)"
+    code = "import sys; from infra.planning import costs; from trainables import two_layer_relu as family; "
+    code += "costs.price('two_layer_relu', [family.SMALL]); sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

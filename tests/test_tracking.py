@@ -25,7 +25,7 @@ import pytest
 
 import trainables
 from infra.catalogue import grid_points as catalogue
-from infra.catalogue import mlflow_calls, tracking, views
+from infra.catalogue import mlflow_calls, runs, tracking, views
 from infra.catalogue.tracking import Synced, TrackingError
 from infra.packing import pack
 from infra.planning import plan
@@ -101,7 +101,7 @@ def content(uri: str) -> dict[str, Any]:
         name: (
             run.data.params,
             run.data.metrics,
-            {key: run.data.tags.get(key) for key in ("widthlaw.point", tracking.NOTE)},
+            {key: run.data.tags.get(key) for key in ("widthlaw.point", runs.NOTE)},
         )
         for name, run in table(uri).items()
     }
@@ -225,7 +225,7 @@ def test_the_plan_carries_totals_law_figure_and_rows(out: str) -> None:
     assert run.data.metrics.items() >= expected.items()
     assert "exponent_high" not in run.data.metrics
     for text in ("m of order n^6 is enough", "python sweeps/width_vs_n.py --n 4,6", "1.250", "[1.000, ?]"):
-        assert text in run.data.tags[tracking.NOTE]
+        assert text in run.data.tags[runs.NOTE]
     mlflow = tracking.client(uri)
     folder = Path(out) / "mlartifacts" / run.info.run_id / "artifacts"
     assert {file.path for file in mlflow.list_artifacts(run.info.run_id)} == {"phase.png", "laws.json", "rows.parquet"}

@@ -7,35 +7,24 @@ One writer at a time: two processes that sync the same store would write the sam
 """
 
 import contextlib
-import hashlib
-import json
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any
 
 from infra.catalogue import grid_points as catalogue
-from infra.catalogue import views
+from infra.catalogue import runs, views
 from infra.catalogue.mlflow_calls import (
     CALL_SECONDS,
     TrackingError,
-    artifact_folder,
     calls,
     check,
     client,
     default_uri,
-    metric,
-    parameters,
     redacted,
-    tags,
     ui_command,
 )
 from infra.store import records, storage
@@ -52,13 +41,6 @@ __all__ = [
     "sync",
     "ui_command",
 ]
-
-PLAN, POINT, DIGEST = views.PLAN, views.POINT, "widthlaw.digest."
-PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
-MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # for the list of experiments; see views
-LOSS = "median loss"  # the one metric with steps
-PAGE = 1000
-TAG_LENGTH = 8000  # MLflow's limit on a tag's value
 
 
 @dataclass(frozen=True)
@@ -94,14 +76,14 @@ def sync(
             rows = records.plan_rows(out, plan)
             with calls(tracking_uri, CALL_SECONDS):
                 mlflow = client(tracking_uri)
-                parent, children = find_runs(mlflow, experiment(mlflow, tracking_uri, plan), plan)
-                check_place(tracking_uri, parent)
-                note(mlflow, parent, plan)
+                parent, children = runs.find_runs(mlflow, runs.experiment(mlflow, tracking_uri, plan), plan)
+                runs.check_place(tracking_uri, parent)
+                runs.note(mlflow, parent, plan)
                 for point in catalogue.points(plan, rows):
                     if over and over.is_set():
                         return Synced(**counts)
-                    counts[write_child(mlflow, parent, plan, point, children.get(point.point_id, []))] += 1
-                write_parent(mlflow, parent, plan, rows, law, files, final=over is None)
+                    counts[runs.write_child(mlflow, parent, plan, point, children.get(point.point_id, []))] += 1
+                runs.write_parent(mlflow, parent, plan, rows, law, files, final=over is None)
     return Synced(**counts)
 
 
@@ -116,8 +98,8 @@ def lacking(out: str, tracking_uri: str) -> list[str]:
         if len(records.plan_rows(out, plan, ["point_id"])):
             with calls(tracking_uri, CALL_SECONDS):
                 mlflow = client(tracking_uri)
-                parent, children = find_runs(mlflow, experiment(mlflow, tracking_uri, plan), plan)
-                check_place(tracking_uri, parent)
+                parent, children = runs.find_runs(mlflow, runs.experiment(mlflow, tracking_uri, plan), plan)
+                runs.check_place(tracking_uri, parent)
             found += [] if children else [plan["plan_id"]]
     return found
 
@@ -130,9 +112,9 @@ def pages(tracking_uri: str, plan: Mapping[str, Any], port: int = 5000) -> dict[
     check(tracking_uri)
     with calls(tracking_uri, CALL_SECONDS):
         mlflow = client(tracking_uri)
-        number = experiment(mlflow, tracking_uri, plan)
-        parent, _ = find_runs(mlflow, number, plan)
-        check_place(tracking_uri, parent)
+        number = runs.experiment(mlflow, tracking_uri, plan)
+        parent, _ = runs.find_runs(mlflow, number, plan)
+        runs.check_place(tracking_uri, parent)
     base = redacted(tracking_uri).rstrip("/") if tracking_uri.startswith("http") else f"http://127.0.0.1:{port}"
     return {name: f"{base}/{link}" for name, link in views.links(plan, number, parent.info.run_id).items()}
 
@@ -145,139 +127,6 @@ def read_file(out: str, name: str) -> bytes:
             return bytes(file.read())
     except OSError as error:
         raise ResultsError(f"cannot read {name}: {first_line(error)}") from None
-
-
-def experiment(mlflow: Any, tracking_uri: str, plan: Mapping[str, Any]) -> str:
-    """Id of the sweep's experiment, made or restored if need be, with the views of the plan."""
-    found = mlflow.get_experiment_by_name(plan["sweep"])
-    if found is None:
-        folder, claim = artifact_folder(tracking_uri), views.plain(plan["claim"])[:TAG_LENGTH]
-        number = mlflow.create_experiment(plan["sweep"], folder and folder.as_uri(), MODEL_TRAINING | {NOTE: claim})
-        found = mlflow.get_experiment(number)
-    if found.lifecycle_stage == "deleted":
-        mlflow.restore_experiment(found.experiment_id)
-    kind = {} if "mlflow.experimentKind" in found.tags else MODEL_TRAINING
-    for name, value in (kind | views.shared_views(plan)).items():
-        if found.tags.get(name) != value:
-            mlflow.set_experiment_tag(found.experiment_id, name, value)
-    return str(found.experiment_id)
-
-
-def note(mlflow: Any, parent: Any, plan: Mapping[str, Any]) -> None:
-    """Add the plan's links to the experiment's note, which is at the top of all its pages; what is there stays."""
-    number, run_id = parent.info.experiment_id, parent.info.run_id
-    text = mlflow.get_experiment(number).tags.get(NOTE, "")
-    between = "\n" if "](#/" in text else " — " if text else ""  # the first plan's are in the line that is always seen
-    whole = text + between + views.entry(plan, number, run_id)
-    if run_id not in text and len(whole) <= TAG_LENGTH:
-        mlflow.set_experiment_tag(number, NOTE, whole)
-
-
-def check_place(tracking_uri: str, run: Any) -> None:
-    """TrackingError where a store beside the rows, perhaps made by others, has its files put elsewhere."""
-    folder, place = artifact_folder(tracking_uri), str(run.info.artifact_uri)
-    if not folder:
-        return
-    parts = urlsplit(place)
-    inside = parts.scheme == "file" and Path(unquote(parts.path)).resolve().is_relative_to(folder.resolve())
-    if parts.netloc or not (inside or parts.scheme == "mlflow-artifacts"):  # the latter: where its server decides
-        raise TrackingError(
-            f"MLflow at {redacted(tracking_uri)} was made in another place and writes to {place}: move {folder.parent}/"
-            "mlflow.db away; widthlaw ui and widthlaw sync make it anew from the rows"
-        )
-
-
-def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple[Any, dict[str, list[Any]]]:
-    """The plan's own run, created if need be, and its points' runs by point_id."""
-    runs, token, query = [], None, f"tags.`{PLAN}` = '{plan['plan_id']}'"
-    while token != "":
-        found = mlflow.search_runs([experiment_id], query, max_results=PAGE, page_token=token)
-        runs += found
-        token = found.token or ""
-    children: dict[str, list[Any]] = {}
-    for run in runs:
-        children.setdefault(run.data.tags.get(POINT, ""), []).append(run)
-    if parents := children.pop("", []):
-        return min(parents, key=lambda run: (run.info.start_time, run.info.run_id)), children
-    labels = {PLAN: plan["plan_id"]}
-    return mlflow.create_run(experiment_id, tags=labels, run_name=catalogue.plan_label(plan)), children
-
-
-def write_child(
-    mlflow: Any, parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
-) -> Literal["created", "updated", "unchanged"]:
-    """Make the run of one grid point say what its rows say. A run counts as written once it is FINISHED."""
-    own = {PARENT: parent.info.run_id, views.ORDER: views.order(point.axes, catalogue.naming_axes(plan))}
-    own |= {PLAN: plan["plan_id"], POINT: point.point_id, views.VERDICT: views.verdict(point.counts, plan["level"])}
-    good = [run for run in found if run.info.status == "FINISHED" and says(run, own, point)][:1]
-    if not good:
-        noted = found[0].data.tags if found else {}  # what a reader noted on the old run stays
-        labels = {name: value for name, value in noted.items() if name != "mlflow.runName"} | own
-        start, end = catalogue.time_span(point.rows)
-        run = mlflow.create_run(parent.info.experiment_id, start, labels, point.name)
-        numbers = catalogue.numbers(point)
-        curve = [metric(LOSS, value, step) for step, value in catalogue.loss_curve(point.rows)]
-        metrics = [metric(name, value) for name, value in numbers.items() if not (curve and name == LOSS)] + curve
-        mlflow.log_batch(run.info.run_id, metrics, parameters(point.axes))
-        mlflow.set_terminated(run.info.run_id, "FINISHED", end)
-    for run in found:
-        if run not in good:
-            mlflow.delete_run(run.info.run_id)
-    return "unchanged" if good else "updated" if found else "created"
-
-
-def says(run: Any, own: Mapping[str, str], point: catalogue.Point) -> bool:
-    """Whether a run has the tags ``own`` and the point's numbers of trainings and outcomes."""
-    counts = {name: run.data.metrics.get(name) for name in point.counts}
-    return run.data.tags.items() >= own.items() and counts == point.counts
-
-
-def write_parent(
-    mlflow: Any,
-    run: Any,
-    plan: Mapping[str, Any],
-    rows: pa.Table,
-    law: Mapping[str, Any] | None,
-    files: Mapping[str, bytes],
-    final: bool,
-) -> None:
-    """Totals of the plan; at the end also its rows, law and files, each only where its digest changed."""
-    parts: dict[str, dict[str, bytes]] = {}
-    if final:
-        parts = {"rows": {"rows.parquet": parquet(rows)} if len(rows) else {}, "files": dict(files)}
-        parts["law"] = {"laws.json": json.dumps(law, indent=1, sort_keys=True).encode()} if law else {}
-    text = views.description(plan, law, run.info.experiment_id, run.info.run_id, files)[:TAG_LENGTH]
-    if law or DIGEST + "note" not in run.data.tags:  # a description without the law does not replace one with it
-        parts["note"] = {NOTE: text.encode()}
-    digests = {DIGEST + part: digest(named) for part, named in parts.items() if named}
-    changed = {name: value for name, value in digests.items() if run.data.tags.get(name) != value}
-    numbers = catalogue.totals(plan, rows)
-    with tempfile.TemporaryDirectory() as folder:
-        for part, named in parts.items():
-            if part != "note" and DIGEST + part in changed:
-                for name, content in named.items():
-                    Path(folder, name).write_bytes(content)
-                    mlflow.log_artifact(run.info.run_id, str(Path(folder, name)))
-    if law and DIGEST + "law" in changed:
-        numbers |= catalogue.law_numbers(law)
-    if DIGEST + "note" in changed:
-        changed[NOTE] = text
-    metrics = [metric(name, value) for name, value in numbers.items() if run.data.metrics.get(name) != value]
-    params = {} if run.data.params else catalogue.settings(plan)
-    if metrics or params or changed:
-        mlflow.log_batch(run.info.run_id, metrics, parameters(params), tags(changed))
-    if final and run.info.status != "FINISHED":
-        mlflow.set_terminated(run.info.run_id)
-
-
-def parquet(rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def digest(named: Mapping[str, bytes]) -> str:
-    return hashlib.sha256(b"".join(name.encode() + b"\0" + content for name, content in named.items())).hexdigest()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from analysis.thresholds.outcomes import Array
 from infra.choosing import design
 from infra.choosing.space import Cell, Space
 from infra.packing.pack import ENDED, LETTERS, Result
-from infra.planning import plan
+from infra.planning import costs, plan
 from infra.planning.memory import Budget
 from infra.planning.packs import Pack
 
@@ -84,7 +84,7 @@ class Chooser:
         self.places: list[list[tuple[Setting, Point]]] = []  # of each pack's cells
         first = sorted(recipe["axes"][self.critical])
         self.settings = [Setting(axes, space(family, recipe, axes), float(first[-1])) for axes in beside(recipe)]
-        self.costs: dict[Any, plan.Cost] = {}
+        self.costs: dict[Any, costs.Cost] = {}
         for setting, errors in zip(self.settings, recipe.get("search", {}).get("errors", []), strict=False):
             setting.errors = [(count, error) for count, error in errors]
         self.read(rows)
@@ -176,14 +176,14 @@ class Chooser:
         cost = self.cost(setting, over, width)
         if cost.bytes > LARGEST_BYTES or cost.flops_per_step * cost.steps > LARGEST_FLOPS:
             return True
-        peak = plan.peak(self.family, self.cell(setting, over, width, 0))
+        peak = costs.peak(self.family, self.cell(setting, over, width, 0))
         return self.budget is not None and 2 * peak > self.budget.of_pack
 
-    def cost(self, setting: Setting, over: float, critical: float) -> plan.Cost:
+    def cost(self, setting: Setting, over: float, critical: float) -> costs.Cost:
         """What a training at a point costs."""
         cell = self.cell(setting, over, critical, 0)
         if cell not in self.costs:
-            self.costs[cell] = plan.cost(self.family, cell)
+            self.costs[cell] = costs.cost(self.family, cell)
         return self.costs[cell]
 
     def cell(self, setting: Setting, over: float, critical: float, seed: int) -> Any:
@@ -275,9 +275,9 @@ def space(family: str, recipe: Mapping[str, Any], axes: Mapping[str, Any]) -> Sp
     ns, first = sorted(recipe["axes"][over]), sorted(recipe["axes"][critical])
     low, high = float(first[0]), float(first[-1])
     cells = [cell_type(**axes, **{over: n, critical: m}) for n, m in product({ns[0], ns[-1]}, {first[0], first[-1]})]
-    costs = [plan.cost(family, cell) for cell in cells]
+    prices = [costs.cost(family, cell) for cell in cells]
     at = np.array([[getattr(cell, over), getattr(cell, critical)] for cell in cells], dtype=float)
-    flops = surface(at, [each.flops_per_step * each.steps for each in costs])
+    flops = surface(at, [each.flops_per_step * each.steps for each in prices])
     whole = next(one for one in fields(cell_type) if one.name == critical).type is int
     limits = (1.0, high * WIDEST) if whole else (low / BEYOND, high * BEYOND)
     return Space(tuple(map(float, ns)), (low, high), limits, whole, bool(recipe.get("falling")), recipe["level"], flops)

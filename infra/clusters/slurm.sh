@@ -27,29 +27,33 @@ export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))") # of this job alone; passed on by srun
 export RAY_AUTH_TOKEN
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # Slurm kills what does not end soon, and then leaves children behind
-cpus=$SLURM_CPUS_ON_NODE
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 ip=$(getent ahostsv4 "$head" | awk '$1 !~ /^127\./ {print $1; exit}')
 ip=${ip:-$(hostname -I | awk '{print $1}')}
 port=$((20000 + SLURM_JOB_ID % 10000))
+cpus=() # of each node: "4(x2),8" are four on the first and on the second, eight on the third
+for part in ${SLURM_JOB_CPUS_PER_NODE//,/ }; do
+  [[ $part =~ ^([0-9]+)(\(x([0-9]+)\))?$ ]]
+  for ((i = 0; i < ${BASH_REMATCH[3]:-1}; i++)); do cpus+=("${BASH_REMATCH[1]}"); done
+done
 
 # One node's Ray, until Slurm or the end of the job stops it; then its files go too. Their folder is this user's alone
 # (Ray opens the one it is given to all), and its name short: a socket's path may have 107 bytes.
-serve() {
+serve() { # serve CPUS ARGUMENTS
   files=$(mktemp -d /tmp/widthlaw-XXXXXX)
   trap 'rm -rf "$files"' EXIT
   trap 'kill "$ray"; wait "$ray"; exit' TERM
-  ray start --block --disable-usage-stats --num-cpus="$cpus" --temp-dir="$files/ray" "$@" > /dev/null &
+  ray start --block --disable-usage-stats --num-cpus="$1" --temp-dir="$files/ray" "${@:2}" > /dev/null &
   ray=$!
   wait "$ray"
 }
-export cpus
 export -f serve
 
-step() { # step NODE ARGUMENTS: serve there, as a step of its own
-  srun --nodes=1 --ntasks=1 --cpus-per-task="$cpus" --overlap --nodelist="$1" bash -c 'serve "$@"' serve "${@:2}" &
+step() { # step NUMBER ARGUMENTS: serve on that node, as a step of its own
+  srun --nodes=1 --ntasks=1 --cpus-per-task="${cpus[$1]}" --overlap --nodelist="${nodes[$1]}" \
+    bash -c 'serve "$@"' serve "${cpus[$1]}" "${@:2}" &
 }
 
 stop() { # the steps, in order; a SIGTERM to srun would kill them at once
@@ -60,9 +64,9 @@ stop() { # the steps, in order; a SIGTERM to srun would kill them at once
 trap stop EXIT
 trap 'exit 143' TERM
 
-step "$head" --head --node-ip-address="$ip" --port="$port" --include-dashboard=false
-for node in "${nodes[@]:1}"; do
-  step "$node" --address="$ip:$port"
+step 0 --head --node-ip-address="$ip" --port="$port" --include-dashboard=false
+for ((i = 1; i < ${#nodes[@]}; i++)); do
+  step "$i" --address="$ip:$port"
 done
 
 # The sweep is cut for the nodes that are there when it starts.

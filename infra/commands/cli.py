@@ -287,7 +287,7 @@ def refusals() -> tuple[type[Exception], ...]:
     from analysis.reading import DataError
     from infra.catalogue.mlflow_calls import TrackingError
     from infra.environment import EngineError
-    from infra.planning.plan import PlanError
+    from infra.planning.axes import PlanError
     from infra.store.storage import ResultsError
 
     return CycloptsError, DataError, EngineError, PlanError, ResultsError, TrackingError
