@@ -50,11 +50,14 @@ class Plot:
 
 
 def read(data: str | Path, **where: Any) -> pd.DataFrame:
-    """The rows of a results folder, or of a CSV or Parquet file, one a training; with ``d=16`` those alone.
+    """The rows of a results folder, or of a CSV or Parquet file, one a training; with ``d=16`` those
+    alone, with ``n=[16, 32]`` those of several values.
 
     DataError where there are none, or no such column or value.
     """
-    return reading.select(reading.read(str(data)), [f"{name}={value}" for name, value in where.items()]).frame
+    several = {name: value if isinstance(value, list | tuple | range) else [value] for name, value in where.items()}
+    wanted = [f"{name}={','.join(map(str, values))}" for name, values in several.items()]
+    return reading.select(reading.read(str(data)), wanted).frame
 
 
 def studies(results: str | Path) -> tuple[Study, ...]:

@@ -70,7 +70,7 @@ def csv(content: bytes, separator: str = ",") -> pd.DataFrame:
 
 
 def select(table: Table, where: Sequence[str]) -> Table:
-    """The rows in which every ``name=value`` of ``where`` holds."""
+    """The rows in which every ``name=value`` or ``name=value,value`` of ``where`` holds."""
     frame = table.frame
     for condition in where:
         name, equals, value = condition.partition("=")
@@ -78,14 +78,15 @@ def select(table: Table, where: Sequence[str]) -> Table:
             raise DataError(f"--where {condition}: write name=value, for instance d=16")
         column = column_of(frame, name)
         try:
-            wanted: Any = float(value) if pd.api.types.is_numeric_dtype(column) else value
+            numeric = pd.api.types.is_numeric_dtype(column)
+            wanted: list[Any] = [float(one) if numeric else one for one in value.split(",")]
         except ValueError:
             raise DataError(f"--where {condition}: column {name} holds numbers, '{value}' is not one") from None
-        if len(frame) and not (column == wanted).any():
+        if len(frame) and not all((column == one).any() for one in wanted):
             among = taken(sorted(column.dropna().unique()))
             raise DataError(f"--where {condition}: no row has it; {name} takes {among}")
-        frame = frame[column == wanted]
-    fixed = {condition.partition("=")[0] for condition in where}
+        frame = frame[column.isin(wanted)]
+    fixed = {name for name, _, value in (one.partition("=") for one in where) if "," not in value}
     return Table(frame, table.sha256, tuple(name for name in table.axes if name not in fixed))
 
 

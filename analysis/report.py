@@ -183,7 +183,8 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
             figure = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp)
             drawn[one.slug] = Drawn(figure, text, spots.on_bound(every, figure, one) if every else ())
     if packs := timeline(found.rows, over):
-        drawn["timeline"] = Drawn(timeline_figure(packs, over, found.stamp), told(packs, over))
+        figure = timeline_figure(packs, over, found.stamp)
+        drawn["timeline"] = Drawn(figure, told(packs, over), spots.on_timeline(every, figure, packs) if every else ())
     return drawn
 
 

@@ -10,7 +10,7 @@ import planted_rows as planted
 import pytest
 
 from analysis import report
-from analysis.figures import fitted, lines
+from analysis.figures import fitted, lines, timeline
 from analysis.pages import cells, spots
 from analysis.study import OUTCOMES, study
 from infra.store import records
@@ -74,7 +74,8 @@ def test_a_critical_width_leads_to_the_tested_width_nearest_to_it(tmp_path):
     planted.write(tmp_path, planted.rows())
     found = study(str(tmp_path), planted.plan(tmp_path))
     every = cells.cells(found, "du")
-    marks = list(spots.on_thresholds(found, every, fitted.thresholds_figure(found)))
+    figure = fitted.thresholds_figure(found)
+    marks = [one for one in spots.on_thresholds(found, every, figure) if one.transform != figure.axes[1].transData]
     points = [point for group in found.groups for point in group.law.points]
     assert [(one.x, one.y) for one in marks] == [(point.over, pytest.approx(point.critical)) for point in points]
     for one in marks:
@@ -83,6 +84,32 @@ def test_a_critical_width_leads_to_the_tested_width_nearest_to_it(tmp_path):
         tried = [key["m"] for key in tried if all(key[name] == near[name] for name in near if name != "m")]
         assert near["n"] == one.x
         assert near["m"] == min(tried, key=lambda m: abs(math.log(m / one.y)))
+
+
+def test_a_local_exponent_leads_where_the_critical_width_that_it_begins_at_does(tmp_path):
+    planted.write(tmp_path, planted.rows())
+    found = study(str(tmp_path), planted.plan(tmp_path))
+    every = cells.cells(found, "du")
+    figure = fitted.thresholds_figure(found)
+    marks = list(spots.on_thresholds(found, every, figure))
+    above = {one.x: one.point for one in marks if one.transform == figure.axes[0].transData}
+    below = [one for one in marks if one.transform == figure.axes[1].transData]
+    (group,) = found.groups
+    assert [one.y for one in below] == [local.exponent for local in group.law.local] and len(below) > 1
+    assert [one.point for one in below] == [above[local.over[0]] for local in group.law.local]
+
+
+def test_a_pack_leads_to_the_grid_point_of_its_first_training(tmp_path):
+    recipe = planted.plan(tmp_path)
+    when = {"worker": 7, "finished": "2026-01-01T00:01:00.000+00:00"}
+    planted.write(tmp_path, [one | when | {"started": f"2026-01-01T00:00:{one['n'] % 60:02}.000+00:00"}
+                             for one in planted.rows()])  # fmt: skip
+    found = study(str(tmp_path), recipe)
+    every = cells.cells(found, "du")
+    packs = timeline.timeline(found.rows, "n")
+    marks = list(spots.on_timeline(every, timeline.timeline_figure(packs, "n", ""), packs))
+    assert [dict(zip(every.names, every.keys[one.point], strict=True))["n"] for one in marks] == packs.values
+    assert len(marks) == len(planted.AXES["n"])
 
 
 def test_trainings_beside_a_bound_lead_to_their_own_grid_point(tmp_path):

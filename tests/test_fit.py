@@ -128,6 +128,7 @@ def test_data_that_carry_no_law_end_in_a_status(capsys, tmp_path, outcome):
         ({"k": 5}, ["--critical", "m", "--over", "n", "--successes", "k"], ["--trials"]),
         ({}, ["--over", "n"], ["--metric", "--critical"]),
         ({}, ["--critical", "m", "--over", "n", "--where", "n:4"], ["--where n:4", "name=value"]),
+        ({}, ["--critical", "m", "--over", "n", "--where", "n=4,5"], ["no row has it", "n takes 4, 8, 16, 32"]),
         ({}, ["--critical", "m", "--over", "n", "--where", "n=5"], ["no row has it", "n takes 4, 8, 16, 32"]),
         ({}, ["--critical", "m", "--over", "n", "--level", "1"], ["level"]),
         ({}, ["--critical", "m"], ["--over"]),

@@ -58,6 +58,8 @@ def test_every_public_name_is_there_and_none_is_imported_before_it_is_asked_for(
 
 def test_rows_are_a_data_frame(out):
     assert len(read(out)) == 2 * len(read(out, d=16)) == 2 * planted.SEEDS * 33
+    several = read(out, n=[16, 32])
+    assert set(several["n"]) == {16, 32} and len(several) == len(read(out, n=16)) + len(read(out, n=32))
     with pytest.raises(DataError, match="d takes 8, 16"):
         read(out, d=3)
 

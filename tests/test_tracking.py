@@ -195,6 +195,14 @@ def test_texts_of_a_plan_stay_texts() -> None:
     assert command == f"``` {hostile} ```"
 
 
+def test_a_sweep_of_more_points_than_the_charts_draw_says_so() -> None:
+    plan = {"plan_id": "a", "family": "f", "axes": {"n": [*range(10)], "m": [*range(10)]}, "over": "n", "seeds": 1}
+    plan |= {"level": 0.5, "claim": "", "command": ""}
+    assert "charts" not in views.description(plan, None, "1", "r").partition("interval")[2]
+    plan["axes"]["n"].append(10)
+    assert "first 100 of 110 grid points" in views.description(plan, None, "1", "r")
+
+
 def test_failed_trainings_count_but_do_not_enter_the_rate() -> None:
     outcomes, losses = ["fit", "fit", "failed", "diverged"], [1.0, 3.0, None, float("nan")]
     rows = pa.table({"outcome": outcomes, "success": [1, 1, None, 0], "loss": losses})

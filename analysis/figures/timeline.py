@@ -26,13 +26,15 @@ COLUMNS = ("host", "worker", "started", "finished")
 
 @dataclass(frozen=True)
 class Timeline:
-    """Packs (K,): begin and end in seconds since the first began, the time between runs left out; the lane of each and
-    its value of the axis they are told apart by (None where it has several). ``lanes`` are names; ``runs`` are the
+    """Packs (K,): begin and end in seconds since the first began, the time between runs left out; the lane of each, the
+    row of its first training, and its value of the axis they are told apart by (None where it has several). ``lanes``
+    are names; ``runs`` are the
     (begin, end, number of workers) of each run."""
 
     begin: Array
     end: Array
     lane: Array
+    row: Array
     values: list[Any]
     lanes: list[str]
     runs: list[tuple[float, float, int]]
@@ -62,11 +64,12 @@ def timeline(rows: pa.Table, axis: str) -> Timeline | None:
     began, as those of earlier versions."""
     if not {*COLUMNS, axis} <= set(rows.column_names):
         return None
-    known = rows.select([*COLUMNS, axis]).filter(pc.and_(pc.is_valid(rows["started"]), pc.is_valid(rows["finished"])))
+    numbered = rows.select([*COLUMNS, axis]).append_column("row", pa.array(np.arange(len(rows))))
+    known = numbered.filter(pc.and_(pc.is_valid(rows["started"]), pc.is_valid(rows["finished"])))
     if not len(known):
         return None
-    packs = known.group_by(["host", "worker", "started"]).aggregate([("finished", "max"), (axis, "min"), (axis, "max")])
-    frame = packs.to_pandas()
+    columns = [("finished", "max"), (axis, "min"), (axis, "max"), ("row", "min")]
+    frame = known.group_by(["host", "worker", "started"]).aggregate(columns).to_pandas()
     begin, end = (pd.to_datetime(frame[name], utc=True, format="ISO8601") for name in ("started", "finished_max"))
     origin = begin.min()
     frame["begin"], frame["end"] = (begin - origin).dt.total_seconds(), (end - origin).dt.total_seconds()
@@ -82,7 +85,8 @@ def timeline(rows: pa.Table, axis: str) -> Timeline | None:
             for _, run in frame.groupby("run")]  # fmt: skip
     low, high = frame[f"{axis}_min"].tolist(), frame[f"{axis}_max"].tolist()
     values = [value if value == other else None for value, other in zip(low, high, strict=True)]
-    return Timeline(frame["begin"].to_numpy(), frame["end"].to_numpy(), lane, values, lanes, runs)
+    row = frame["row_min"].to_numpy()
+    return Timeline(frame["begin"].to_numpy(), frame["end"].to_numpy(), lane, row, values, lanes, runs)
 
 
 def placed(frame: pd.DataFrame) -> tuple[Array, list[str]]:

@@ -10,6 +10,7 @@ from matplotlib.transforms import Transform
 
 from analysis.board.held import Held
 from analysis.figures.fitted import main_part, medians
+from analysis.figures.timeline import Timeline, unit_of
 from analysis.pages.cells import Cells, Spot, tuned
 from analysis.series import Panel, by, panelled, settings, titled
 from analysis.study import Group, Study
@@ -64,18 +65,33 @@ def on_law(every: Cells, figure: Figure, held: Held) -> Iterator[Mark]:
 
 
 def on_thresholds(found: Study, every: Cells, figure: Figure) -> Iterator[Mark]:
-    """The points m*(n) as they were drawn, each of the tested width nearest to it."""
+    """The points m*(n) as they were drawn, each of the tested width nearest to it; below, each local exponent as the
+    point that it begins at."""
     over, critical, find = found.plan["over"], found.plan["critical"], finder(found, every)
     shown = [(setting, group) for setting, group in grouped(found) if group.law.points]
-    for axes, (setting, group) in zip(figure.axes, shown, strict=False):
-        tally = group.panel.tally
+    for axes, below, (setting, group) in zip(figure.axes, figure.axes[len(shown) :], shown, strict=False):
+        tally, leads = group.panel.tally, dict[float, int]()
         for point, drawn in zip(group.law.points, axes.containers, strict=True):
             line: Any = drawn[0]
             x, y = float(line.get_xdata()[0]), float(line.get_ydata()[0])
             tested = tally.critical[tally.over == point.over]
             nearest = tested[np.argmin(np.abs(np.log(tested) - np.log(y)))].item()
             if (i := find(setting | {over: point.over, critical: nearest})) is not None:
+                leads[point.over] = i
                 yield Mark(axes.transData, x, y, i)
+        for local in group.law.local:
+            if local.over[0] in leads:
+                at = float(np.sqrt(local.over[0] * local.over[1]))
+                yield Mark(below.transData, at, local.exponent, leads[local.over[0]])
+
+
+def on_timeline(every: Cells, figure: Figure, found: Timeline) -> Iterator[Mark]:
+    """The packs, each of the grid point of its first training."""
+    axes = figure.axes[0]
+    if axes.collections:  # bars; of very many packs none is drawn
+        scale, _ = unit_of(found.runs[-1][1])
+        for begin, end, lane, row in zip(found.begin, found.end, found.lane, found.row, strict=True):
+            yield Mark(axes.transData, float(begin + end) / 2 / scale, float(lane), int(every.number[row]))
 
 
 def on_bound(every: Cells, figure: Figure, held: Held) -> Iterator[Mark]:

@@ -36,7 +36,7 @@ def threshold_in_words(law: ThresholdLaw | PlaneLaw) -> str:
     parts = [first, second]
     local = law.local if isinstance(law, ThresholdLaw) else ()
     if local:
-        told = [f"{part.exponent:.2f} {bracket(part.interval, 2)}" for part in local]
+        told = [f"{known(part.exponent, '.2f')} {bracket(part.interval, 2)}" for part in local]
         assert isinstance(law, ThresholdLaw)
         parts.append(f"local exponents from each {law.over_name} to the next: " + ", ".join(told))
     return "\n".join([*parts, *table(law)])
@@ -53,6 +53,11 @@ def led(found: str, law: ThresholdLaw | PlaneLaw | PowerLaw, count: str) -> str:
 
 def exponent(law: ThresholdLaw | PlaneLaw) -> float:
     return law.exponents[0] if isinstance(law, PlaneLaw) else law.exponent
+
+
+def known(value: float, form: str) -> str:
+    """A number, or - where the data leave it open."""
+    return "-" if np.isnan(value) else f"{value:{form}}"
 
 
 def bracket(interval: Interval, digits: int) -> str:
@@ -77,8 +82,8 @@ def table(law: ThresholdLaw | PlaneLaw) -> list[str]:
 
 def row(point: Threshold, axes: int) -> list[str]:
     where = [point.over, point.second][:axes]
-    known = "-" if np.isnan(point.critical) else f"{point.critical:.4g}"
-    return [*(f"{at:.4g}" for at in where if at is not None), known, bracket(point.interval, 4), f"{point.trainings}"]
+    told = (f"{at:.4g}" for at in where if at is not None)
+    return [*told, known(point.critical, ".4g"), bracket(point.interval, 4), f"{point.trainings}"]
 
 
 def taken(values: Sequence[object]) -> str:

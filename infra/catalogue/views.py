@@ -154,5 +154,8 @@ def description(
         where = f" ({plain(one['where'])})" if one.get("where") else ""
         lines += [f"- {plain(one['claim'])}{where}: **{plain(one['label'])}** [{plain(one['tag'])}]"]
     level = f"{VERDICT}: whether a grid point's success rate is above {plan['level']:g}, by its 95% interval"
+    count = math.prod(map(len, plan["axes"].values()))
+    if count > LOADED:
+        level += f". MLflow's charts show the first {LOADED} of {count:,} grid points, the report all"
     ticks = "`" * (1 + max([0, *map(len, re.findall("`+", plan["command"]))]))
     return "\n".join([*lines, "", level, "", f"{ticks} {plan['command']} {ticks}"])  # in a block it would not wrap

@@ -137,7 +137,8 @@ def fit(
         float | None, Parameter(help="Success probability that defines the threshold; default 0.5.")
     ] = None,
     where: Annotated[
-        list[str] | None, Parameter(help="Only rows with name=value; may be given more than once.", negative="")
+        list[str] | None,
+        Parameter(help="Only rows with name=value or name=value,value; may come several times.", negative=""),
     ] = None,
     robust: Annotated[bool, Parameter(help="Huber's loss for a power law, against outliers.", negative="")] = False,
     json: Annotated[bool, Parameter(help="Print one JSON object.", negative="")] = False,
