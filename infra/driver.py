@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trainables
-from analysis import report
 from infra import environment, estimate, options
 from infra.catalogue import tracking
 from infra.catalogue.tracking import TrackingError
@@ -31,6 +31,9 @@ from infra.store import records, schema, storage
 from infra.store.lock import InUseError, exclusive
 from infra.store.storage import ResultsError
 from infra.sweep import Sweep
+
+if TYPE_CHECKING:
+    from analysis.report import Summary
 
 COPIED = "/runtime_resources/working_dir_files/"  # where Ray keeps the folder that a job was submitted with
 Ending = Callable[[Request, dict[str, Any], Trained, str], int]
@@ -74,7 +77,8 @@ def run(request: Request, end: Ending) -> int:
         if adaptive:
             print(choosing(request, recipe).forecast())
             return 0
-        trials = tuning_trials(request, cells)
+        if trials := tuning_trials(request, cells):
+            tell(request, f"pricing {len(trials):,} trainings that tune, value by value")
         print(estimate.dry_run(family, [*cells, *trials], missing + plan.unrecorded(family, trials, known)))
         return 0
     if COPIED in storage.locate(out)[1]:
@@ -106,6 +110,7 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
 
     pricing = Thread(target=costs.price, args=(request.family, cells))
     pricing.start()  # Ray starts meanwhile
+    Thread(target=import_module, args=("analysis.report",), daemon=True).start()  # takes seconds, for ``conclude``
     with engine.connected(address):
         pricing.join()
         setup = setup_of(request, address)
@@ -206,6 +211,8 @@ def tuning_trials(request: Request, cells: Sequence[Any]) -> list[Any]:
 
 def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: str) -> int:
     """Law, figure, table and catalogue from what is recorded, whatever happened before."""
+    from analysis import report
+
     out = request.options.out
     try:
         summary = report.conclude(out, recipe["plan_id"])
@@ -229,11 +236,13 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
     return 0
 
 
-def catalogued(request: Request, recipe: dict[str, Any], summary: report.Summary, uri: str) -> tuple[str, bool]:
+def catalogued(request: Request, recipe: dict[str, Any], summary: "Summary", uri: str) -> tuple[str, bool]:
     """Bring MLflow up to date; the line that says how to open it, or what to do later, and whether it is up to date."""
+    from analysis.report import PAGE
+
     out, given = request.options.out, request.options.tracking_uri
     try:
-        tracking.sync(out, uri, artifacts=[*summary.files, report.PAGE], law=summary.law, plan_ids=[recipe["plan_id"]])
+        tracking.sync(out, uri, artifacts=[*summary.files, PAGE], law=summary.law, plan_ids=[recipe["plan_id"]])
     except TrackingError as error:
         return f"MLflow     not up to date ({error}); later: {program()} sync {out} --tracking-uri URI", False
     return f"MLflow     {program()} ui {out}" + (f" --tracking-uri {tracking.redacted(given)}" if given else ""), True

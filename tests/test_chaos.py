@@ -7,14 +7,17 @@ from stage import missing, staged
 
 pytestmark = pytest.mark.cluster
 
+ELSEWHERE = {"worker", "mlflow"}  # killed in test_sweep.py too; ``make chaos`` has all kinds
+
 
 @pytest.mark.timeout(2400)  # some 3 min, on a machine with other work more
 def test_a_sweep_ends_with_the_rows_of_an_undisturbed_one(tmp_path):
     skip_unless(missing())
     with staged(tmp_path) as stage:
         campaign = chaos.Campaign(stage, chaos.random.Random(1), seeds=6, more=6)
-        chaos.survive(campaign, chaos.chosen(len(chaos.FAULTS), campaign.random))
-        assert {name for name, _ in campaign.told} == set(chaos.FAULTS), "one of each kind"
+        names = [name for name in chaos.chosen(len(chaos.FAULTS), campaign.random) if name not in ELSEWHERE]
+        chaos.survive(campaign, names)
+        assert {name for name, _ in campaign.told} == set(chaos.FAULTS) - ELSEWHERE, "one of each other kind"
         assert campaign.starts >= 2
         found = chaos.differences(campaign, tmp_path)
         assert not any(found.values()), f"{found}\n{campaign.log()}"

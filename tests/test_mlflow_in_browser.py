@@ -48,9 +48,10 @@ def out(tmp_path_factory):
     (out / "figures").mkdir()
     figure = Figure(figsize=(4, 3))
     figure.subplots().plot([3, 5], [1, 16])
-    figure.savefig(out / "figures" / "phase.png")
+    for name in ("phase.png", "thresholds.png"):
+        figure.savefig(out / "figures" / name)
     uri = tracking.default_uri(str(out))
-    tracking.sync(str(out), uri, artifacts=["figures/phase.png", "report.html"], law=LAW)
+    tracking.sync(str(out), uri, artifacts=["figures/phase.png", "figures/thresholds.png", "report.html"], law=LAW)
     return str(out)
 
 
@@ -186,6 +187,11 @@ def test_the_plan_has_claim_law_command_figure_and_report(page, pages, shots):
     expect(image).to_be_visible()
     assert image.evaluate("one => one.naturalWidth") == 400
     figure.value.screenshot(path=shots / "figure.png")
+    with page.expect_popup() as every:
+        page.get_by_role("link", name="all figures", exact=True).click()
+    for name in ("phase.png", "thresholds.png"):
+        expect(every.value.get_by_text(name)).to_be_visible()
+    every.value.screenshot(path=shots / "figures.png")
     with page.expect_popup() as report:
         page.get_by_role("link", name="report", exact=True).click()
     expect(report.value.frame_locator("iframe").get_by_role("heading", name="Laws of the sweep")).to_be_visible()

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
@@ -135,7 +135,7 @@ def entry(plan: Mapping[str, Any], experiment_id: str, run_id: str) -> str:
 
 
 def description(
-    plan: Mapping[str, Any], law: Mapping[str, Any] | None, experiment_id: str, run_id: str, files: Iterable[str] = ()
+    plan: Mapping[str, Any], law: Mapping[str, Any] | None, experiment_id: str, run_id: str, files: Collection[str] = ()
 ) -> str:
     """Markdown: claim, links, law and verdicts where there are any, and the command that says it all again."""
     pages = {name: address for name, address in links(plan, experiment_id, run_id).items() if name != "plan"}
@@ -143,6 +143,8 @@ def description(
         title = {".png": "figure", ".html": "report"}.get(PurePath(name).suffix)
         if title and title not in pages:
             pages[title] = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(name)}?{MODEL_TRAINING}"
+    if sum(PurePath(name).suffix == ".png" for name in files) > 1:
+        pages["all figures"] = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts?{MODEL_TRAINING}"
     lines = [f"**{plain(plan['claim'])}**", "", in_a_line(pages), ""]
     for title, part in laws(law).items() if law else ():
         exponent, (low, high) = part["exponent"], part.get("interval") or (None, None)
