@@ -7,10 +7,11 @@ page alone: ``report.html``, ``laws.json``, ``figures/`` and ``tables/``, a few 
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from matplotlib.figure import Figure
 
 from analysis import laws
@@ -26,7 +27,7 @@ from analysis.pages.page import Picture, Section
 from analysis.pages.spots import Mark
 from analysis.pages.words import in_words
 from analysis.series import panels, shown
-from analysis.study import Study, study
+from analysis.study import Study, studied
 from infra.store import records, storage
 
 PAGE = "report.html"
@@ -39,6 +40,14 @@ class Drawn(NamedTuple):
     figure: Figure
     caption: str
     marks: Iterable[Mark] = ()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Rows of a plan, known by what they say."""
+
+    sha256: str
+    rows: pa.Table = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -113,15 +122,21 @@ def write_sections(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
 
 def sections_of(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
     """The plans' sections of the page; their laws, figures and tables are written on the way."""
-    made = [section(out, json.dumps(plan), records.digest(records.plan_rows(out, plan))) for plan in plans]
+    made = [section(out, json.dumps(plan), recorded(out, plan)) for plan in plans]
     laws.write(out, [laws.entry(one.found, one.board) for one in made])
     return made
 
 
+def recorded(out: str, plan: Mapping[str, Any]) -> Recorded:
+    """The rows of a plan that are there now."""
+    rows = records.plan_rows(out, plan)
+    return Recorded(records.digest(rows), rows)
+
+
 @lru_cache(maxsize=64)
-def section(out: str, recipe: str, _sha256: str) -> Section:
+def section(out: str, recipe: str, given: Recorded) -> Section:
     """One plan, as JSON text: fitted, held against its claims, drawn. Within a process once for the same rows."""
-    found = study(out, json.loads(recipe))
+    found = studied(json.loads(recipe), given.rows)
     held = board(found)
     every = cells.cells(found, out)
     pictures = draw(out, found, held, every)
