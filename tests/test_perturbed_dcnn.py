@@ -144,7 +144,8 @@ def test_the_perturbation_is_normal_and_in_units_of_each_layers_mean_weight():
 
 def test_branches_share_the_trunk_and_noise_shares_the_direction():
     one, two, hard, fresh = (
-        dcnn.draw(replace(CELL, tolerance=0.3, **change)) for change in ({}, {"branch": 2}, {"noise": 3.0}, {"branch_from": "fresh"})
+        dcnn.draw(replace(CELL, tolerance=0.3, **change))
+        for change in ({}, {"branch": 2}, {"noise": 3.0}, {"branch_from": "fresh"})
     )
     solutions = [stepped(state, dcnn.PERTURB) for state in (one, two, hard, fresh)]
     assert all(torch.equal(solutions[0].w, other.w) for other in solutions)
