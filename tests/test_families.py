@@ -32,7 +32,7 @@ def small(family):
 
 def medium(family):
     """A cell of the usual size and odd dimensions, so that stacked matrices start at unaligned addresses; thinner where
-    200 of them would take more than 200 MB."""
+    one would take more than 1 MB."""
     module = trainables.load(family)
     fields = {field.name for field in dataclasses.fields(module.Cell)}
     for m in (37, 5):
