@@ -203,7 +203,7 @@ def test_small_batches_cure_adam_and_a_large_weight_decay_stops_it(rows):
 def test_single_precision_is_the_same_draw_rounded_and_its_rows_do_not_depend_on_the_pack():
     assert torch.equal(az.draw(replace(CELL, dtype="float32")).X, az.draw(CELL).X.float())
     for cell in (az.SMALL, replace(CELL, n=37, d=31, budget=20.0, optimizer="adam")):
-        cells = seeds(replace(cell, dtype="float32"), 40)
+        cells = seeds(replace(cell, dtype="float32"), 24)
         reference = trained("adam_vs_gd", cells)
-        for part in (cells[:1], cells[11:14], cells[39:20:-1]):
+        for part in (cells[:1], cells[11:14], cells[23:12:-1]):
             assert_same_bits(trained("adam_vs_gd", part), reference)

@@ -43,6 +43,16 @@ def test_a_curve_keeps_its_ends_and_few_moments_between():
     assert cells.thinned(None, [1.0]) == cells.thinned([1.0, 2.0], [1.0]) == ([], [])
 
 
+def test_a_training_that_is_named_has_its_own_curve(tmp_path):
+    axes = {"m": [4, 8], "n": [8, 16], "d": [8]}
+    told = planted.plan(tmp_path, axes, claims=[])
+    rows = planted.rows(axes)[::-1]
+    planted.write(tmp_path, [one | {"curve_loss": [1.0, 0.5, 10.0 ** -(one["seed"] + 1)]} for one in rows])
+    named = [one for point in cells.cells(study(str(tmp_path), told), str(tmp_path)).points for one in point.cells]
+    assert len(named) == 40
+    assert all(one.curve == ([0, 1, 3], [0, -30, -100 * (int(one.seed) + 1)]) for one in named)
+
+
 def test_of_a_large_sweep_the_page_names_little_and_says_so(tmp_path, monkeypatch):
     planted.plan(tmp_path, claims=[])
     planted.write(tmp_path, planted.rows())

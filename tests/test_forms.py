@@ -29,8 +29,8 @@ def chosen(curve: np.ndarray, z: np.ndarray, error: float, scatter: float, runs:
 @pytest.mark.parametrize(("count", "scatter"), [(6, 0.0), (12, 0.15)])
 def test_a_single_power_law_is_seldom_bent(count: int, scatter: float) -> None:
     z = np.linspace(np.log(16), np.log(512), count)
-    bent = sum(name != SINGLE for name in chosen(1.5 * z, z, 0.05, scatter, 100))
-    assert bent <= 11  # 5% of 100, and three standard errors
+    bent = sum(name != SINGLE for name in chosen(1.5 * z, z, 0.05, scatter, 60))
+    assert bent <= 8  # 5% of 60, and three standard errors
 
 
 def test_planted_forms_are_found() -> None:
@@ -41,8 +41,8 @@ def test_planted_forms_are_found() -> None:
         (np.log(10 + np.exp(z) / 10), {FLOOR}),
         (1.5 * z + np.log1p(20 * np.exp(-z)), {CORRECTED, FLOOR, BROKEN}),  # near kin: any but a single one
     ]:
-        found = chosen(curve, z, 0.02, 0.0, 30)
-        assert sum(name in names for name in found) >= 24, names
+        found = chosen(curve, z, 0.02, 0.0, 20)
+        assert sum(name in names for name in found) >= 16, names
 
 
 def test_exact_points_give_exact_exponents() -> None:

@@ -29,7 +29,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def papers(folders):
     with pytest.MonkeyPatch.context() as patched:
-        planted.drawn_as(patched, "svg")
+        planted.drawn_as(patched)
         return front.papers([part for out in folders for part in report.sections_of(out, records.read_plans(out))])
 
 

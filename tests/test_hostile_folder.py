@@ -177,7 +177,8 @@ def test_no_name_leads_out_of_the_folder(world, name):
         storage.write_bytes(str(world / "du"), name, b"")
 
 
-def test_texts_of_plans_and_rows_are_text_on_the_pages(world):
+def test_texts_of_plans_and_rows_are_text_on_the_pages(world, monkeypatch):
+    planted.drawn_as(monkeypatch, "svg")
     texts = dict.fromkeys(("claim", "criterion", "command", "created", "numerics"), SCRIPT)
     told = {"meanings": dict.fromkeys(AXES, SCRIPT), "paper": [SCRIPT, SCRIPT]}
     claims = [planted.CLAIMS[0] | {"name": SCRIPT, "statement": SCRIPT, "hypotheses": [SCRIPT], "tag": SCRIPT}]

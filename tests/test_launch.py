@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copytree
 
 import planted_rows as planted
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import pytest
 from training import seeds
 
 from infra import launch
+from infra.catalogue import tracking
 from infra.commands import cli
 from infra.launch import Sweep
 from infra.packing import pack
@@ -28,16 +30,24 @@ def answer(capsys, *arguments):
     return code, capsys.readouterr().err.strip().splitlines()
 
 
-@pytest.fixture
-def recorded(tmp_path, monkeypatch):
-    """A results folder that holds all trainings of SWEEP; its figures are none of the driver's answers."""
-    planted.drawn_as(monkeypatch)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A results folder that holds all trainings of SWEEP and an empty store (which MLflow takes seconds to make)."""
+    out = tmp_path_factory.mktemp("launch") / "du"
     for m in (3, 4):
         run = pack.start("random_features", seeds(random_features.Cell(m=m, n=4, d=3), 2))
         while not pack.finished(run):
             pack.advance(run)
-        records.write_shard(str(tmp_path / "du"), pack.rows(run), plan.row_schema("random_features"))
-    return tmp_path / "du"
+        records.write_shard(str(out), pack.rows(run), plan.row_schema("random_features"))
+    tracking.check(tracking.default_uri(str(out)))
+    return out
+
+
+@pytest.fixture
+def recorded(template, tmp_path, monkeypatch):
+    """A copy of it; its figures are none of the driver's answers."""
+    planted.drawn_as(monkeypatch)
+    return copytree(template, tmp_path / "du")
 
 
 @pytest.mark.parametrize(
@@ -149,11 +159,12 @@ def test_the_order_of_values_does_not_make_another_plan(capsys, recorded):
 
 def test_the_command_widthlaw_answers_in_one_line(tmp_path, capsys):
     widthlaw = str(Path(sys.executable).parent / "widthlaw")
-    finished = subprocess.run([widthlaw, "sync", str(tmp_path)], capture_output=True, text=True)
+    finished = subprocess.run([widthlaw, "status", str(tmp_path)], capture_output=True, text=True)
     assert finished.returncode == 2
     assert len(finished.stderr.strip().splitlines()) == 1, finished.stderr
-    assert cli.main(["snyc"]) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    for arguments in (["sync", str(tmp_path)], ["snyc"]):
+        assert cli.main(arguments) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_a_script_gets_the_law_as_json_and_nothing_beside_it(capsys, recorded):

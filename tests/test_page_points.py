@@ -49,7 +49,9 @@ def folder(tmp_path_factory):
     planted.plan(out, **told)
     planted.plan(out, **told, plan_id="b" * 20, critical=None, over="m", by="n", metrics=["rank"])
     records.write_shard(str(out), trained(), plan.row_schema(FAMILY))
-    report.write_report(str(out))
+    with pytest.MonkeyPatch.context() as patched:
+        planted.drawn_as(patched, "svg")
+        report.write_report(str(out))
     return out
 
 

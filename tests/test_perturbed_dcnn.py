@@ -144,7 +144,8 @@ def test_the_perturbation_is_normal_and_in_units_of_each_layers_mean_weight():
 
 def test_branches_share_the_trunk_and_noise_shares_the_direction():
     one, two, hard, fresh = (
-        dcnn.draw(replace(CELL, **change)) for change in ({}, {"branch": 2}, {"noise": 3.0}, {"branch_from": "fresh"})
+        dcnn.draw(replace(CELL, tolerance=0.3, **change))
+        for change in ({}, {"branch": 2}, {"noise": 3.0}, {"branch_from": "fresh"})
     )
     solutions = [stepped(state, dcnn.PERTURB) for state in (one, two, hard, fresh)]
     assert all(torch.equal(solutions[0].w, other.w) for other in solutions)
@@ -210,8 +211,8 @@ def test_a_small_perturbation_is_flat_and_a_large_one_leaves_the_basin():
     """At the sweep's own size: error 0 throughout at c = 0.01, a barrier after c = 2 and between fresh copies."""
     base = dcnn.Cell(max_steps=200, retrain_steps=60, jacobian_images=0)
     changes = ({"noise": 0.01}, {"noise": 2.0}, {"branch_from": "fresh"})
-    rows = list(trained("perturbed_dcnn", [c for x in changes for c in seeds(replace(base, **x), 4)]).values())
-    small, large, fresh = rows[:4], rows[4:8], rows[8:]
+    rows = list(trained("perturbed_dcnn", [c for x in changes for c in seeds(replace(base, **x), 2)]).values())
+    small, large, fresh = rows[:2], rows[2:4], rows[4:]
     assert all(row["error_most"] == 0 and row["barrier_loss"] < 0.01 for row in small)
     assert all(row["error_after"] > 0.5 and row["barrier_loss"] > 0.05 and row["error_end"] == 0 for row in large)
     assert all(row["barrier_loss"] > 0.5 and abs(row["cosine"]) < 0.1 for row in fresh)

@@ -78,7 +78,7 @@ def test_a_lower_minimum_on_the_profile_withdraws_the_proof() -> None:
 
 def test_no_data_raise() -> None:
     """Floors, growth, exact curves, rounding, single seeds, gross scatter: a status and ordered intervals, always."""
-    for i in range(40):
+    for i in range(24):  # every third is robust, every eighth rounded
         rng = np.random.default_rng((11, i))
         x = np.repeat(np.exp(rng.uniform(-3, 8, rng.integers(3, 12))), rng.integers(1, 9))
         y = x ** rng.uniform(-3, 3) + rng.choice([0.0, 1e-3, 0.1, 30.0])

@@ -23,6 +23,8 @@ from infra.store import records
 from infra.store.storage import ResultsError
 
 FULL = planted.rows()
+WIDTH, FLIPS = (next(one for one in planted.CLAIMS if one["name"] == name)
+                for name in ("sufficient width", "flips fall with width"))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +181,10 @@ def test_the_same_rows_give_the_same_page(known, tmp_path, monkeypatch):
     )
 
 
+KINDS = {
+    "sufficient width", "linear rate", "distance from initialisation", "Gram drift falls with width",
+    "flips fall with width",
+}  # of the claims about each kind of number one  # fmt: skip
 DEGENERATE = {
     "no rows": (lambda: [], "no data"),
     "all failed": (lambda: planted.rows(outcome="failed", success=None, reason="MemoryError"), "no data"),
@@ -195,7 +201,7 @@ DEGENERATE = {
 def test_any_rows_have_a_report_that_says_what_is_missing(name, tmp_path, monkeypatch):
     planted.drawn_as(monkeypatch, "svg")
     rows, status = DEGENERATE[name]
-    html = reported(tmp_path, rows())
+    html = reported(tmp_path, rows(), claims=[one for one in planted.CLAIMS if one["name"] in KINDS])
     (entry,) = planted.laws(tmp_path)
     assert entry["groups"]["all"]["law"]["status"].startswith(status)
     assert entry["groups"]["all"]["law"]["status"] in html
@@ -238,7 +244,7 @@ def test_several_plans_have_a_table_of_contents(tmp_path, monkeypatch):
 def test_what_others_wrote_is_text(tmp_path, monkeypatch):
     planted.drawn_as(monkeypatch, "svg")
     evil = "<script>alert(1)</script> & \\input{x} 50% _^~"
-    html = reported(tmp_path, FULL[:40], claim=evil, command=evil, criterion=evil)
+    html = reported(tmp_path, FULL[:40], claim=evil, command=evil, criterion=evil, claims=[WIDTH, FLIPS])
     assert html.count("<script") == 2, "the data of the points and the page's own"
     assert "<script>alert" not in html and html.count("&lt;script&gt;alert(1)") == 3
     tex = Path(tmp_path, "tables/planted-aaaaaa-thresholds.tex").read_text()
@@ -275,13 +281,13 @@ def test_latex_compiles_or_at_least_balances(known, tmp_path):
 
 def test_the_end_of_a_sweep_writes_laws_and_page_of_all_plans(tmp_path, monkeypatch):
     planted.drawn_as(monkeypatch)
-    planted.plan(tmp_path)
+    planted.plan(tmp_path, claims=[WIDTH, FLIPS])
     planted.write(tmp_path, FULL)
     summary = report.conclude(str(tmp_path), "a" * 20)
     assert planted.laws(tmp_path) == [summary.law] and summary.law["claims"]
     assert "theorem" in summary.text and "flips fall with width" in summary.text
     assert all(Path(tmp_path, name).exists() for name in summary.files)
-    planted.plan(tmp_path, planted.AXES | {"n": [8]}, "b" * 20)
+    planted.plan(tmp_path, planted.AXES | {"n": [8]}, "b" * 20, claims=[WIDTH, FLIPS])
     report.conclude(str(tmp_path), "b" * 20)
     assert [entry["plan_id"][0] for entry in planted.laws(tmp_path)] == ["a", "b"]
     assert "plan-" + "a" * 20 in Path(tmp_path, "report.html").read_text()
@@ -292,7 +298,7 @@ def test_the_end_of_a_sweep_writes_laws_and_page_of_all_plans(tmp_path, monkeypa
 
 def test_a_sweep_without_a_threshold_or_without_rows_ends_in_a_page_too(tmp_path, monkeypatch):
     planted.drawn_as(monkeypatch, "svg")
-    plain = {"critical": None, "over": "m", "by": "n", "metrics": ["flips"], "curves": ["loss"]}
+    plain = {"critical": None, "over": "m", "by": "n", "metrics": ["flips"], "curves": ["loss"], "claims": [FLIPS]}
     planted.plan(tmp_path, **plain)
     empty = report.conclude(str(tmp_path), "a" * 20)
     assert "0 trainings: none" in empty.text and not empty.files

@@ -68,7 +68,7 @@ def test_the_form_follows_from_the_shape():
 
 
 def test_first_loss_has_mean_n_times_three_halves_over_two_for_gaussian_labels():
-    losses = torch.stack([du.observe(du.draw(cell))["loss"] for cell in seeds(CELL, 2000)])
+    losses = torch.stack([du.observe(du.draw(cell))["loss"] for cell in seeds(CELL, 500)])
     error = losses.std() / math.sqrt(len(losses))
     assert abs(losses.mean() - CELL.n * (1 + 1 / 2) / 2) < 4 * error
 
@@ -139,7 +139,7 @@ def test_the_budget_is_in_units_of_one_over_eta_lambda0():
 def test_at_large_width_the_training_is_linear():
     """r(k) -> (I - eta Hinf)^k r(0), so the loss too, with an error of order 1/sqrt(m), at every k."""
     errors = []
-    for m in (1_000, 16_000):
+    for m in (250, 4_000):
         worst = []
         for cell in seeds(replace(CELL, m=m), 12):
             state = du.draw(cell, form="gram")
@@ -150,7 +150,7 @@ def test_at_large_width_the_training_is_linear():
                 gap = max(gap, float((state.r - predicted).norm() / state.r0.norm()))
             worst.append(gap)
         errors.append(sorted(worst)[6])  # the median: a data set with a tiny lambda0 is far off now and then
-    assert errors[1] < 0.05
+    assert errors[1] < 0.1  # 6 / sqrt(m)
     assert 2 < errors[0] / errors[1] < 8  # 4 = sqrt(16) for an error of order 1/sqrt(m), within a factor 2
 
 

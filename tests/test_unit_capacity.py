@@ -222,12 +222,12 @@ def test_with_the_width_theirs_falls_and_others_rise():
     rising = ("l1_margin", "frobenius_margin", "spectral_l1_margin", "spectral_frobenius_margin", "vc")
     units = ("unit_capacity", "unit_impact")
     mean = {}
-    for m in (32, 512):
+    for m in (16, 256):
         rows = list(trained("unit_capacity", seeds(replace(base, m=m), 4)).values())
         assert {row["outcome"] for row in rows} == {"fit"} and all(row["train_error"] == 0 for row in rows)
         assert all(row["epochs"] == row["steps"] / 4 for row in rows)
         assert max(row["loss"] for row in rows) <= 0.01
         mean[m] = {name: np.mean([row[name] for row in rows]) for name in falling + rising + units}
-    ratio = {name: mean[512][name] / mean[32][name] for name in mean[32]}
+    ratio = {name: mean[256][name] / mean[16][name] for name in mean[16]}
     assert max(ratio[name] for name in falling) < 1 < min(ratio[name] for name in rising), ratio
     assert max(ratio[name] for name in units) < 16**-0.5, ratio

@@ -143,11 +143,12 @@ def cells_of(found: Study, number: Numbers, outcome: Numbers, chosen: Numbers, c
     )
     recorded = all(name in frame and numbers(schema.field(name).type) for name in CURVE)
     drawn = place(number[chosen]) < curves
+    looked_at = [frame[name].to_numpy() for name in CURVE] if recorded else []
     return [
         Cell(
             written(seed[i]), kinds[outcome[row]], count(steps[i]), size(loss[i]),
             str(address[i]) if ADDRESS.fullmatch(str(address[i])) else "",
-            thinned(*(frame[name].iat[row] for name in CURVE)) if recorded and drawn[i] else ([], []),
+            thinned(*(column[row] for column in looked_at)) if recorded and drawn[i] else ([], []),
         )
         for i, row in enumerate(chosen.tolist())
     ]  # fmt: skip
