@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from analysis import laws
+from analysis import laws_file
 from infra.store.storage import UNREADABLE, ResultsError, locate
 
 LARGEST = 2**28  # bytes of a laws.json
@@ -119,9 +119,9 @@ def read(out: str) -> list[dict[str, Any]]:
     """The plans of a folder's ``laws.json``."""
     filesystem, root = locate(out)
     try:
-        if not filesystem.get_file_info(f"{root}/{laws.NAME}").is_file:  # a pipe would never answer
+        if not filesystem.get_file_info(f"{root}/{laws_file.NAME}").is_file:  # a pipe would never answer
             raise ValueError
-        with filesystem.open_input_file(f"{root}/{laws.NAME}") as file:
+        with filesystem.open_input_file(f"{root}/{laws_file.NAME}") as file:
             if file.size() > LARGEST:
                 raise ValueError
             return list(json.loads(file.read())["plans"])

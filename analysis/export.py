@@ -24,7 +24,7 @@ import matplotlib as mpl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis import laws, report
+from analysis import laws_file, report
 from analysis.board.board import board
 from analysis.figures.style import encoded
 from analysis.pages import tables
@@ -163,7 +163,7 @@ def rebuild(folder: Path) -> list[Section]:
     with mpl.rc_context():
         mpl.rcdefaults()  # not the user's own style: figures are the same for everybody
         sections = [rebuilt(str(folder), *one) for one in tidy.read(folder)]
-    laws.write(str(folder), [laws.entry(one.found, one.board) for one in sections])
+    laws_file.write(str(folder), [laws_file.entry(one.found, one.board) for one in sections])
     return sections
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.laws import law_json, plain
-from analysis.pages.told import power_law_in_words, taken, threshold_in_words
+from analysis.laws_file import law_json, plain
+from analysis.pages.fit_in_words import power_law_in_words, threshold_in_words
 from analysis.powerlaws.fitting import PowerLaw, fit_power_law
-from analysis.reading import DataError, Table, column_of, read, select
+from analysis.reading import DataError, Table, column_of, read, select, taken
 from analysis.thresholds.fitting import ThresholdLaw, fit_threshold
 from analysis.thresholds.outcomes import Contradiction, tally, tally_counts
 from analysis.thresholds.plane import PlaneLaw, fit_plane

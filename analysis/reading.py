@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from analysis.pages.told import taken
 from infra.store import records
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -94,3 +93,8 @@ def column_of(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
     if name not in frame.columns:
         raise DataError(f"no column '{name}'; the data have {', '.join(map(str, frame.columns[:20]))}")
     return frame[name]
+
+
+def taken(values: Sequence[object]) -> str:
+    """The first six of the values that a column takes."""
+    return ", ".join(f"{value}" for value in list(values)[:6]) + (", ..." if len(values) > 6 else "")

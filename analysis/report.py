@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from analysis import laws
+from analysis import laws_file
 from analysis.board.board import board
 from analysis.board.held import Board
 from analysis.figures import fitted, lines, maps
@@ -25,7 +25,7 @@ from analysis.pages import cells, front, page, spots, tables
 from analysis.pages.cells import Cells
 from analysis.pages.page import Picture, Section
 from analysis.pages.spots import Mark
-from analysis.pages.words import in_words
+from analysis.pages.sweep_in_words import in_words
 from analysis.series import panels, shown
 from analysis.study import Study, studied
 from infra.store import records, storage
@@ -69,7 +69,7 @@ def conclude(out: str, plan_id: str) -> Summary:
     section = next(one for one in sections if one.found.plan["plan_id"] == plan["plan_id"])
     first = [picture.name for key, picture in section.pictures.items() if key in section.leading]
     files = [f"figures/{name}.{kind}" for name in first for kind in ("pdf", "png")]
-    law = laws.entry(section.found, section.board)
+    law = laws_file.entry(section.found, section.board)
     text, rows = in_words(out, section.found, section.board, files), len(section.found.rows)
     return Summary(text, law, files, rows, section.found.counts["failed"])
 
@@ -123,7 +123,7 @@ def write_sections(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
 def sections_of(out: str, plans: Sequence[dict[str, Any]]) -> list[Section]:
     """The plans' sections of the page; their laws, figures and tables are written on the way."""
     made = [section(out, json.dumps(plan), recorded(out, plan)) for plan in plans]
-    laws.write(out, [laws.entry(one.found, one.board) for one in made])
+    laws_file.write(out, [laws_file.entry(one.found, one.board) for one in made])
     return made
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
 
-from analysis import rich
+from analysis import notebook_tables
 from analysis.claims.theory import Claim, claims
 from analysis.claims.verdict import Verdict, against_exponent
 from analysis.series import settings, titled
@@ -94,9 +94,9 @@ class Study:
              "; ".join(f"{one.claim.name}: {one.label}" for one in group.verdicts))
             for group in self.groups for law in [group.law.summary().split("\n")[0]]
         ]  # fmt: skip
-        laws = rich.table(("", "law", "95% envelope", "status", "verdicts"), rows)
+        laws = notebook_tables.table(("", "law", "95% envelope", "status", "verdicts"), rows)
         outcomes = ", ".join(f"{count:,} {name}" for name, count in self.counts.items() if count)
-        return rich.block(self.plan["claim"], [*told, f"trainings: {outcomes}"], laws)
+        return notebook_tables.block(self.plan["claim"], [*told, f"trainings: {outcomes}"], laws)
 
     def label(self, axis: str) -> str:
         """An axis as figures name it: its meaning up to the first semicolon, and its name."""

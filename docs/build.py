@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import sweeps
 import trainables
-from analysis import laws
+from analysis import laws_file
 from infra.families import head
 from infra.store import schema
 
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 def gathered(results: Path) -> dict[str, list[Entry]]:
     """What the ``laws.json`` of every folder in ``results`` say, by family: laws, verdicts, what has no answer."""
     found: dict[str, list[Entry]] = {}
-    for path in sorted(results.glob(f"*/{laws.NAME}")):
+    for path in sorted(results.glob(f"*/{laws_file.NAME}")):
         for plan in json.loads(path.read_text())["plans"]:
             told = {name: plan[name] for name in ("sweep", "numerics", "critical", "over", "data_sha256")}
             told["trainings"] = plan["counts"]["asked for"] - plan["counts"]["not recorded"]

@@ -70,9 +70,13 @@ def test_the_law_is_that_of_its_rows_and_shows_itself(out):
     assert found.exponent == same.exponent and found.interval[0] < 1 < found.interval[1], "m* = n was planted"
     told = texts(found._repr_html_())
     head, status = found.summary().split("\n")
-    assert told[:3] == [head, f"95% envelope of the exponent {analysis.rich.bracket(found.envelope)}", status]
+    assert told[:3] == [
+        head,
+        f"95% envelope of the exponent {analysis.notebook_tables.bracket(found.envelope)}",
+        status,
+    ]
     for point in found.points:
-        assert f"{point.over:g}" in told and analysis.rich.number(point.critical) in told
+        assert f"{point.over:g}" in told and analysis.notebook_tables.number(point.critical) in told
     assert plot(found)._repr_png_().startswith(PNG)
 
 

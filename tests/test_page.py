@@ -8,8 +8,8 @@ import planted_rows as planted
 import pytest
 from matplotlib.collections import PathCollection, QuadMesh
 
-from analysis import chosen, report
-from analysis.pages import page
+from analysis import report
+from analysis.pages import choices, page
 from analysis.study import study
 from infra.catalogue import grid_points as catalogue
 from infra.store import records
@@ -75,10 +75,10 @@ def test_each_setting_of_a_search_has_its_reason(tmp_path):
 
 def test_reasons_of_settings_in_no_known_order_are_counted():
     plan = {"axes": {"d": [8, 16], "init_scale": [0.5, 1.0]}, "over": "n", "critical": "m"}
-    told = chosen.search(plan | {"search": {"ended": [ENDED[0], ENDED[1], ENDED[0], ENDED[0]]}})
+    told = choices.search(plan | {"search": {"ended": [ENDED[0], ENDED[1], ENDED[0], ENDED[0]]}})
     assert told == f"{ENDED[0]} (at 3 of 4 settings); {ENDED[1]} (at 1 of 4 settings)"
-    assert chosen.search(plan | {"search": {"ended": [ENDED[0]] * 4}}) == ENDED[0]
-    assert chosen.search(plan | {"search": {"ended": []}}) == "not ended" and chosen.search(plan) == ""
+    assert choices.search(plan | {"search": {"ended": [ENDED[0]] * 4}}) == ENDED[0]
+    assert choices.search(plan | {"search": {"ended": []}}) == "not ended" and choices.search(plan) == ""
 
 
 def test_a_tuned_plan_tells_what_the_tuning_took(tmp_path):

@@ -7,7 +7,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from analysis import series
 from analysis.figures import lines, maps
-from analysis.pages import words
+from analysis.pages import sweep_in_words
 from analysis.series import along, panels
 
 PLAN = {
@@ -57,7 +57,7 @@ def test_success_is_shown_unless_it_is_the_same_everywhere():
 
 
 def test_a_table_in_words_has_a_line_per_value_and_the_prediction():
-    text = "\n".join(words.of_panel(panels(PLAN, frame(), "success")[0], "s", "success"))
+    text = "\n".join(sweep_in_words.of_panel(panels(PLAN, frame(), "success")[0], "s", "success"))
     assert "start = a" in text and "predicted" in text and "d = 2" in text
     assert len(text.splitlines()) == 2 + 3
     assert "1 [0.51, 1]" in text and "0.25" in text

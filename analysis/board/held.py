@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import rich
+from analysis import notebook_tables
 from analysis.claims.theory import Array, Claim
 from analysis.claims.verdict import Verdict
 from analysis.powerlaws.fitting import PowerLaw
@@ -78,7 +78,7 @@ class Held:
         """For notebooks: the claim, what was measured, the verdict."""
         where = f" ({self.where})" if self.where else ""
         told = [f"predicted: {self.predicted}", f"measured: {self.measured}", self.verdict.sentence, self.remark]
-        return rich.block(f"{self.claim.name}{where}: {self.verdict.label}", told)
+        return notebook_tables.block(f"{self.claim.name}{where}: {self.verdict.label}", told)
 
 
 @dataclass(frozen=True)
@@ -96,5 +96,7 @@ class Board:
         ]
         head = f"verdicts: {len(self.held)}; claims without an answer here: {len(self.unanswered)}"
         titles = ("claim", "at", "predicted", "measured", "verdict", "tag")
-        silent = rich.table(("claim", "why it has no answer"), [(claim.name, why) for claim, why in self.unanswered])
-        return rich.block(head, [], rich.table(titles, rows), silent)
+        silent = notebook_tables.table(
+            ("claim", "why it has no answer"), [(claim.name, why) for claim, why in self.unanswered]
+        )
+        return notebook_tables.block(head, [], notebook_tables.table(titles, rows), silent)

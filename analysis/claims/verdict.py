@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from analysis import rich
+from analysis import notebook_tables
 from analysis.claims.theory import Claim
 
 Kind = Literal["consistent", "loose", "exceeds", "holds", "violated", "vacuous", "inconclusive"]
@@ -69,7 +69,7 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """For notebooks: the kind and the sentence."""
-        return rich.block(self.label, [self.sentence])
+        return notebook_tables.block(self.label, [self.sentence])
 
 
 def against_exponent(law: Law, claim: Claim, *, shortfall: float = 1.0, margin: float = MARGIN) -> Verdict:

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis import chosen
 from analysis.board.held import Board
+from analysis.pages import choices
 from analysis.pages.cells import Cells, Spot, told
 from analysis.study import Study, false_stops
 from infra.store import records
@@ -77,19 +77,19 @@ class Section:
     def axes(self) -> list[tuple[str, str]]:
         """The axes with their values in words."""
         plan = self.found.plan
-        return [(name, chosen.values(plan, name, self.found.rows)) for name in plan["axes"]]
+        return [(name, choices.values(plan, name, self.found.rows)) for name in plan["axes"]]
 
     @property
     def seeds(self) -> str:
-        return chosen.seeds(self.found.plan, self.found.rows)
+        return choices.seeds(self.found.plan, self.found.rows)
 
     @property
     def search(self) -> str:
-        return chosen.search(self.found.plan)
+        return choices.search(self.found.plan)
 
     @property
     def tuning(self) -> str:
-        return chosen.tuning(self.found.plan)
+        return choices.tuning(self.found.plan)
 
     @property
     def provenance(self) -> list[tuple[str, str]]:

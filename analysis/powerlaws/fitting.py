@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis import rich
+from analysis import notebook_tables
 from analysis.powerlaws.breaks import BREAK_WINS, Break, excess, find_break, inflation
 from analysis.powerlaws.logcurves import Array, Points, residuals, scaled
 from analysis.powerlaws.logfits import NAN_INTERVAL, Fit, Interval, band, fit_form, huber_clip
@@ -104,13 +104,13 @@ class PowerLaw:
     def _repr_html_(self) -> str:
         """For notebooks: law, envelope, status."""
         floor = f" + {self.offset:.3g}" if self.offset else ""
-        head = f"y = {self.prefactor:.3g} x^{self.exponent:.3f}{floor}  {rich.bracket(self.interval)}"
-        head += f", x in {rich.bracket(self.over_range)}"
+        head = f"y = {self.prefactor:.3g} x^{self.exponent:.3f}{floor}  {notebook_tables.bracket(self.interval)}"
+        head += f", x in {notebook_tables.bracket(self.over_range)}"
         if np.isnan(self.exponent):
             head = "no exponent of y(x)"
-        envelope = f"{self.level:.0%} envelope of the exponent {rich.bracket(self.envelope)}"
+        envelope = f"{self.level:.0%} envelope of the exponent {notebook_tables.bracket(self.envelope)}"
         status = "status: " + "; ".join([self.status, *self.notes])
-        return rich.block(f"{head} ({self.n_points} points at {self.n_x} x)", [envelope, status])
+        return notebook_tables.block(f"{head} ({self.n_points} points at {self.n_x} x)", [envelope, status])
 
 
 def fit_power_law(

@@ -2,7 +2,7 @@
 
 The profile interval is the set of e where the profiled cost stays below cost + phi F(1, N - p) (Bates & Watts 1988,
 ch. 6); phi is RSS/(N - p), with Huber's loss the scale of the drop-in-dispersion test (Schrader & Hettmansperger 1980).
-`powerlaws.py` chooses among these fits; start reading there.
+`fitting.py` chooses among these fits; start reading there.
 """
 
 from collections.abc import Callable

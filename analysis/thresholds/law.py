@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from analysis import rich
+from analysis import notebook_tables
 from analysis.thresholds.outcomes import Array
 
 Interval = tuple[float, float]
@@ -166,12 +166,14 @@ def shown(summary: str, envelope: Interval, names: Sequence[str], points: Sequen
     """A law as HTML: the two lines of its summary, the envelope, a table of m* under ``names`` (axes, then m*)."""
     head, status = summary.split("\n", 1)
     rows = [
-        [*(f"{at:g}" for at in (point.over, point.second) if at is not None), rich.number(point.critical),
-         rich.bracket(point.interval), f"{point.trainings:,}", limit(point, names[-1])]
+        [*(f"{at:g}" for at in (point.over, point.second) if at is not None), notebook_tables.number(point.critical),
+         notebook_tables.bracket(point.interval), f"{point.trainings:,}", limit(point, names[-1])]
         for point in points
     ]  # fmt: skip
-    table = rich.table([*names, "95% interval", "trainings", ""], rows)
-    return rich.block(head, [f"95% envelope of the exponent {rich.bracket(envelope)}", status], table)
+    table = notebook_tables.table([*names, "95% interval", "trainings", ""], rows)
+    return notebook_tables.block(
+        head, [f"95% envelope of the exponent {notebook_tables.bracket(envelope)}", status], table
+    )
 
 
 def limit(point: Threshold, name: str) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis import chosen
 from analysis.board.held import Board
+from analysis.pages import choices
 from analysis.series import SUCCESS, Panel, panels, shown
 from analysis.study import Group, Study, false_stops, tallied
 from infra.store import storage
@@ -30,7 +30,7 @@ def in_words(out: str, found: Study, held: Board, files: Sequence[str]) -> str:
     twice = f"; {found.counts['recorded twice']} recorded twice, counted once" if found.counts["recorded twice"] else ""
     lines += ["", f"rows       {storage.beside(out, 'rows')} ({len(found.rows)} trainings: {listed or 'none'}{twice})"]
     lines += [f"stalled    {told}"] if (told := false_stops(found.rows)) else []
-    lines += [f"search     {told}"] if (told := chosen.search(plan)) else []
+    lines += [f"search     {told}"] if (told := choices.search(plan)) else []
     pdfs = [name for name in files if name.endswith(".pdf")]
     lines += [f"figure     {storage.beside(out, name)}" for name in pdfs[:FIGURES]]
     lines += [f"           and {len(pdfs) - FIGURES} more beside it"] if len(pdfs) > FIGURES else []

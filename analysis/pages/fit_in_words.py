@@ -1,7 +1,5 @@
 """A fitted law as ``widthlaw fit`` prints it: the law, its envelope, its status, and the points it rests on."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from analysis.powerlaws.fitting import PowerLaw
@@ -84,8 +82,3 @@ def row(point: Threshold, axes: int) -> list[str]:
     where = [point.over, point.second][:axes]
     told = (f"{at:.4g}" for at in where if at is not None)
     return [*told, known(point.critical, ".4g"), bracket(point.interval, 4), f"{point.trainings}"]
-
-
-def taken(values: Sequence[object]) -> str:
-    """The first six of the values that a column takes."""
-    return ", ".join(f"{value}" for value in list(values)[:6]) + (", ..." if len(values) > 6 else "")
