@@ -24,6 +24,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import pandas as pd
 import psutil
 from speed_table import write
 
@@ -81,12 +82,16 @@ def measured(command: Sequence[str]) -> dict[str, Any]:
     return {"seconds": seconds, "cpu_seconds": sum(cpu.values()), "peak_bytes": peak, "output": output}
 
 
-def widthlaw(seeds: int, folder: Path) -> tuple[dict[str, Any], Any]:
-    """The whole command, and its rows."""
-    command = [sys.executable, str(HERE.parent / "sweeps" / "width_vs_n.py"), "--out", str(folder), "--stop-hopeless"]
+def widthlaw(seeds: int, folder: Path, *options: str) -> tuple[dict[str, Any], Any]:
+    """The whole command, and its rows. "starting": seconds before the first pack, "ending": those after the last."""
+    command = [sys.executable, str(HERE.parent / "sweeps" / "width_vs_n.py"), "--out", str(folder), *options]
     command += [f"--{name}={text}" for name, text in AXES.items()]
+    began = pd.Timestamp.now("UTC")
     found = measured([*command, f"--seeds={seeds}"])
+    ended = pd.Timestamp.now("UTC")
     rows = records.read_rows(str(folder))[0].to_pandas()
+    found["starting"] = (pd.Timestamp(rows.started.min()) - began).total_seconds()
+    found["ending"] = (ended - pd.Timestamp(rows.finished.max())).total_seconds()
     found.pop("output")
     packs = rows.drop_duplicates(["finished", "pack_seconds"])
     rows["end"] = rows.steps.where(~rows.outcome.isin(["unfit", "stalled"]), rows.budget_steps)
@@ -145,8 +150,9 @@ def main(rounds: int = 3, seeds: int = 64) -> None:
     results: list[dict[str, Any]] = []
     for round_ in range(rounds):
         with TemporaryDirectory() as name:
-            ours, rows = widthlaw(seeds, Path(name) / "results")
-            one: dict[str, Any] = {"widthlaw": ours | {"peak": peak()}}
+            ours, rows = widthlaw(seeds, Path(name) / "results", "--stop-hopeless")
+            whole, _ = widthlaw(seeds, Path(name) / "whole")
+            one: dict[str, Any] = {"widthlaw": ours | {"peak": peak()}, "to the end": whole}
             print(
                 f"round {round_ + 1} of {rounds}: widthlaw {ours['seconds']:.0f} s for {ours['cells']:.0f} cells",
                 flush=True,

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -110,7 +109,6 @@ def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: s
 
     pricing = Thread(target=costs.price, args=(request.family, cells))
     pricing.start()  # Ray starts meanwhile
-    Thread(target=import_module, args=("analysis.report",), daemon=True).start()  # takes seconds, for ``conclude``
     with engine.connected(address):
         pricing.join()
         setup = setup_of(request, address)

@@ -153,7 +153,6 @@ from infra.commands.cli import main
 copy, folder = sys.argv[1:]
 cell = records.read_rows(copy)[0]["cell_id"][0].as_py()
 lines = f'''status {copy} --json
-report {copy} --page {folder}/board.html
 sync {copy} --tracking-uri sqlite:///{folder}/other.db
 replay {copy} {cell}
 audit {copy} --sample 2 --json
@@ -171,10 +170,10 @@ def test_no_secret_is_in_what_the_commands_write_and_say(ran):
         [sys.executable, "-c", COMMANDS, str(folder / "copy"), str(folder)],
         env=environment, capture_output=True, text=True,
     )  # fmt: skip
-    assert re.findall(r"^(?:status|report|sync|replay|audit|diff|fit|export) (\S+)$", done.stdout, re.M) == ["0"] * 8, (
+    assert re.findall(r"^(?:status|sync|replay|audit|diff|fit|export) (\S+)$", done.stdout, re.M) == ["0"] * 7, (
         done.stdout + done.stderr
     )
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert {"board.html", "other.db", "datapackage.json"} <= {path.name for path in files}
+    assert {"report.html", "other.db", "datapackage.json"} <= {path.name for path in files}
     assert not [path for path in files if b"TOPSECRET" in path.read_bytes()]
     assert "TOPSECRET" not in done.stdout + done.stderr

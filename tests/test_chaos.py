@@ -7,7 +7,7 @@ from stage import missing, staged
 
 pytestmark = pytest.mark.cluster
 
-ELSEWHERE = {"worker", "mlflow"}  # killed in test_sweep.py too; ``make chaos`` has all kinds
+ELSEWHERE = {"worker", "mlflow", "node"}  # killed in test_sweep.py and test_nodes.py; ``make chaos`` has all kinds
 
 
 @pytest.mark.timeout(2400)  # some 3 min, on a machine with other work more

@@ -21,6 +21,7 @@ from infra.packing import pack
 from infra.plan_file import manifest
 from infra.planning import plan
 from infra.store import records
+from sweeps import width_vs_n
 
 GRID = {"two_layer_relu": {"n": "8,16", "m": "8,64", "d": "8", "step_size": "0.0625,16"}}
 SWEEP = Sweep(name="width_vs_n", claim="How wide?", critical="m", over="n", axes=GRID)
@@ -153,7 +154,7 @@ SCRIPT = Path(__file__).parent.parent / "sweeps" / "width_vs_n.py"
 
 
 @pytest.mark.cluster
-def test_a_sweep_trains_every_grid_point_at_its_best_step_size(tmp_path):
+def test_a_sweep_trains_every_grid_point_at_its_best_step_size(tmp_path, capsys):
     words = ["--n", "8,16", "--m", "8,64", "--d", "8", "--seeds", "4", "--tune", "step_size", "--step_size", "0.1,10"]
     command = [sys.executable, str(SCRIPT), *words, "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400)
@@ -168,8 +169,8 @@ def test_a_sweep_trains_every_grid_point_at_its_best_step_size(tmp_path):
         by_value = {v: tuning.score(outcomes(one)) for v, one in part.groupby("step_size")}
         assert by_value[law.set_index(["n", "m"]).step_size.loc[point].iloc[0]] == min(by_value.values())
     assert re.search(r"step_size: median", done.stdout)
-    again = subprocess.run(command, capture_output=True, text=True, timeout=400)
-    assert "16 recorded" in again.stderr and len(records.read_rows(str(tmp_path))[0]) == len(rows)
+    assert main(width_vs_n.SWEEP, [*words, "--out", str(tmp_path)]) == 0
+    assert "16 recorded" in capsys.readouterr().err and len(records.read_rows(str(tmp_path))[0]) == len(rows)
 
 
 def outcomes(part):

@@ -68,7 +68,7 @@ def read_rows(
     tables = []
     for path in files:
         try:
-            tables.append(read_shard(out, path, columns, expected))
+            tables.append(read_again(out, path, columns, expected))
         except UNREADABLE as error:
             if is_there(filesystem, path):  # else another driver has set it aside meanwhile
                 foreign.append(Foreign(path, first_line(error)))
@@ -81,6 +81,15 @@ def read_rows(
         return deduplicated(pa.concat_tables(tables, promote_options="permissive")), foreign
     except pa.ArrowException as error:
         raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
+
+
+def read_again(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
+    """``read_shard``, once more where it fails: an object store reads in parts, and a shard that another driver writes
+    anew meanwhile, with the same cells and another length, then looks damaged."""
+    try:
+        return read_shard(out, path, columns, expected)
+    except UNREADABLE:
+        return read_shard(out, path, columns, expected)
 
 
 def read_shard(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
