@@ -23,7 +23,7 @@ from infra.catalogue import tracking
 from infra.commands import cli
 from infra.launch import Sweep, every
 from infra.planning import plan
-from infra.store import manifest, records, schema, storage
+from infra.store import manifest, records, schema, shards, storage
 from infra.store.storage import ResultsError
 from infra.trial import PackTrial
 from sweeps.__main__ import NAMES
@@ -252,8 +252,8 @@ def bomb(kind):
 
 @pytest.mark.parametrize("kind", ["list", "text"])
 def test_a_small_file_of_too_many_bytes_is_no_shard(world, monkeypatch, kind):
-    monkeypatch.setattr(records, "LARGEST_SHARD", 2**24)
-    monkeypatch.setattr(records, "AT_ONCE", 100)
+    monkeypatch.setattr(shards, "LARGEST", 2**24)
+    monkeypatch.setattr(shards, "AT_ONCE", 100)
     planted.write(world / "du", planted.rows(AXES))
     path = world / "du" / "rows" / "bomb.parquet"
     table = bomb(kind)

@@ -17,7 +17,7 @@ from infra.commands import cli
 from infra.launch import Sweep
 from infra.packing import pack
 from infra.planning import plan
-from infra.store import records
+from infra.store import records, shards
 from trainables import random_features
 
 GRID = {"random_features": {"n": "4", "m": "3,4", "d": "3"}}
@@ -135,7 +135,7 @@ def test_a_damaged_plan_is_named_before_anything_is_trained(capsys, recorded):
 
 
 def test_a_folder_of_another_schema_is_refused_and_left_alone(capsys, recorded, monkeypatch):
-    monkeypatch.setattr(records, "SCHEMA_VERSION", "2")
+    monkeypatch.setattr(shards, "SCHEMA_VERSION", "2")
     before = sorted(path.name for path in recorded.rglob("*"))
     code, lines = answer(capsys, "--out", str(recorded))
     assert code == 2

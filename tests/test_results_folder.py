@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from infra.store import records, schema, storage
+from infra.store import records, schema, shards, storage
 from infra.store.schema import Column
 from infra.store.storage import ResultsError
 
@@ -310,7 +310,7 @@ def test_a_uri_that_is_none_gets_one_line(uri):
 def test_a_shard_that_is_written_anew_while_it_is_read_is_read_again(out, monkeypatch):
     """As by another driver in an object store, which has no rename: the parts that are read are of two versions."""
     shard = sorted(Path(out, "rows").iterdir())[0]
-    whole, read = shard.read_bytes(), records.read_shard
+    whole, read = shard.read_bytes(), shards.read_once
     shard.write_bytes(whole[:-100])
 
     def meanwhile(*arguments):
@@ -319,6 +319,6 @@ def test_a_shard_that_is_written_anew_while_it_is_read_is_read_again(out, monkey
         finally:
             shard.write_bytes(whole)
 
-    monkeypatch.setattr(records, "read_shard", meanwhile)
+    monkeypatch.setattr(shards, "read_once", meanwhile)
     table, foreign = records.read_rows(out)
     assert foreign == [] and sorted(table["m"].to_pylist()) == list(range(10))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.claims.theory import claims
-from infra.store import records
+from infra.store import records, shards
 from infra.store.manifest import REPORTED, check_plan
 from infra.store.schema import HEAD, OUTCOME, PROVENANCE, SCHEMA_VERSION, TYPES, VERSION_KEY
 from infra.store.storage import UNREADABLE, ResultsError, first_line
@@ -168,7 +168,7 @@ def read(folder: Path) -> list[tuple[dict[str, Any], pa.Table, Metadata]]:
                 raise ValueError(f"its plan says nothing of {lacking[0]}")
             if path.stem != stem(plan):
                 raise ValueError(f"it is the data of {stem(plan)}")
-            records.check_shard(str(folder), table.schema)
+            shards.check(str(folder), table.schema)
             if lacking := sorted({*plan["axes"], "seed"} - set(table.column_names)):
                 raise ValueError(f"it has no column {lacking[0]}")
             curves = path.with_name(f"{path.stem}-curves.parquet")

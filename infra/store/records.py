@@ -1,4 +1,4 @@
-"""Rows: what finished cells leave behind. The typed schema, the content address, atomic shards, reading.
+"""Rows: what finished cells leave behind. Atomic shards, reading, plans.
 
 A results folder holds ``rows/*.parquet`` (one shard per finished pack, named by its content), ``plans/*.json`` (one per
 requested sweep) and ``set-aside/`` (files found in ``rows/`` that are not rows). ``--out`` may be a local path or any
@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from infra.store import shards
 from infra.store.manifest import REPORTED, check_plan
-from infra.store.schema import HEAD, OUTCOME, PROVENANCE, SCHEMA_VERSION, VERSION_KEY
+from infra.store.schema import PROVENANCE
+from infra.store.shards import Expected
 from infra.store.storage import (
     UNREADABLE,
     Foreign,
@@ -35,11 +37,7 @@ from infra.store.storage import (
 DUPLICATES_KEY = b"widthlaw.duplicates"
 TUNING_SEED = 1_000_000  # seeds from here on are those of trainings that tune a knob: no law uses them
 RANKS = {"failed": 0, "stalled": 1}  # of a cell's rows the one of the highest rank counts; 2 for the others
-NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
-LARGEST_SHARD = 2**30  # bytes of a shard when read; ours have a few MB
 LARGEST_PLAN = 2**26  # bytes
-AT_ONCE = 1024  # rows
-Expected = tuple[str, pa.Schema]  # a family and its schema
 
 
 def write_shard(out: str, rows: Sequence[Mapping[str, Any]], row_schema: pa.Schema) -> str:
@@ -68,7 +66,7 @@ def read_rows(
     tables = []
     for path in files:
         try:
-            tables.append(read_again(out, path, columns, expected))
+            tables.append(shards.read(out, path, columns, expected))
         except UNREADABLE as error:
             if is_there(filesystem, path):  # else another driver has set it aside meanwhile
                 foreign.append(Foreign(path, first_line(error)))
@@ -83,69 +81,8 @@ def read_rows(
         raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
 
 
-def read_again(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
-    """``read_shard``, once more where it fails: an object store reads in parts, and a shard that another driver writes
-    anew meanwhile, with the same cells and another length, then looks damaged."""
-    try:
-        return read_shard(out, path, columns, expected)
-    except UNREADABLE:
-        return read_shard(out, path, columns, expected)
-
-
-def read_shard(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
-    """The rows of one shard. One of UNREADABLE if it is none, ResultsError if it has another schema version."""
-    with locate(out)[0].open_input_file(path) as file:
-        parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        names = check_shard(out, parquet.schema_arrow)
-        groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
-        values = sum(group.column(j).num_values for group in groups for j in range(group.num_columns))
-        size, parts = max(8 * values, sum(group.total_byte_size for group in groups)), []
-        wanted = columns and [name for name in dict.fromkeys([*NEEDED, *columns]) if name in names]
-        if size <= LARGEST_SHARD:  # as it says; a part is read at a time, for a few bytes may stand for many
-            size = 0
-            for part in parquet.iter_batches(AT_ONCE, columns=wanted or None):
-                part.validate(full=True)  # texts that are none would end in an error wherever they are read
-                parts.append(part)
-                if (size := size + part.nbytes) > LARGEST_SHARD:
-                    break
-    if size > LARGEST_SHARD:
-        raise pa.ArrowInvalid(f"it is too large for a shard of rows, more than {LARGEST_SHARD / 2**30:g} GiB when read")
-    table = pa.Table.from_batches(parts, schema=None if parts else parquet.schema_arrow)
-    if expected and table["family"].unique().to_pylist() == [expected[0]]:
-        check_columns(table.schema, expected[1])
-    return table
-
-
 def is_there(filesystem: pafs.FileSystem, path: str) -> bool:
     return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
-
-
-def check_columns(found: pa.Schema, expected: pa.Schema) -> None:
-    """ArrowInvalid where a shard lacks one of its family's axes or gives a column another type."""
-    axes = expected.names[: expected.names.index("outcome")]
-    for field in expected:
-        if field.name in axes and field.name not in found.names:
-            raise pa.ArrowInvalid(f"it has no column {field.name}")
-        if field.name in found.names and not found.field(field.name).type.equals(field.type):
-            raise pa.ArrowInvalid(f"its column {field.name} is not {field.type}")
-
-
-def check_shard(out: str, found: pa.Schema) -> list[str]:
-    """The column names of a shard. ArrowInvalid if it is not one, ResultsError if it has another schema version."""
-    version = (found.metadata or {}).get(VERSION_KEY)
-    if version is None:
-        raise pa.ArrowInvalid("it does not carry widthlaw's schema version")
-    if version != SCHEMA_VERSION.encode():
-        raise ResultsError(
-            f"{out} was written with schema {version.decode(errors='replace')}, this is schema {SCHEMA_VERSION}: "
-            "give another --out, or use the version that wrote it"
-        )
-    for name, kind, *_ in [*HEAD, *OUTCOME[:4]]:
-        if name not in found.names:
-            raise pa.ArrowInvalid(f"it has no column {name}")
-        if found.field(name).type != kind:
-            raise pa.ArrowInvalid(f"its column {name} is not {kind}")
-    return list(found.names)
 
 
 def deduplicated(table: pa.Table) -> pa.Table:
@@ -190,7 +127,7 @@ def set_aside(out: str, foreign: Iterable[Foreign], expected: Expected | None = 
 def is_shard(out: str, filesystem: pafs.FileSystem, path: str, expected: Expected | None) -> bool:
     """Whether a file of an object store is a shard by now."""
     try:
-        return not is_local(filesystem) and len(read_shard(out, path, None, expected)) >= 0
+        return not is_local(filesystem) and len(shards.read(out, path, None, expected)) >= 0
     except UNREADABLE:
         return False
 

@@ -1,0 +1,73 @@
+"""One shard of rows: read, and checked on the way, for others may have written it."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infra.store.schema import HEAD, OUTCOME, SCHEMA_VERSION, VERSION_KEY
+from infra.store.storage import UNREADABLE, ResultsError, locate
+
+NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
+LARGEST = 2**30  # bytes of a shard when read; ours have a few MB
+AT_ONCE = 1024  # rows
+Expected = tuple[str, pa.Schema]  # a family and its schema
+
+
+def read(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
+    """``read_once``, once more where it fails: an object store reads in parts, and a shard that another driver writes
+    anew meanwhile, with the same cells and another length, then looks damaged."""
+    try:
+        return read_once(out, path, columns, expected)
+    except UNREADABLE:
+        return read_once(out, path, columns, expected)
+
+
+def read_once(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
+    """The rows of one shard. One of UNREADABLE if it is none, ResultsError if it has another schema version."""
+    with locate(out)[0].open_input_file(path) as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        names = check(out, parquet.schema_arrow)
+        groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
+        values = sum(group.column(j).num_values for group in groups for j in range(group.num_columns))
+        size, parts = max(8 * values, sum(group.total_byte_size for group in groups)), []
+        wanted = columns and [name for name in dict.fromkeys([*NEEDED, *columns]) if name in names]
+        if size <= LARGEST:  # as it says; a part is read at a time, for a few bytes may stand for many
+            size = 0
+            for part in parquet.iter_batches(AT_ONCE, columns=wanted or None):
+                part.validate(full=True)  # texts that are none would end in an error wherever they are read
+                parts.append(part)
+                if (size := size + part.nbytes) > LARGEST:
+                    break
+    if size > LARGEST:
+        raise pa.ArrowInvalid(f"it is too large for a shard of rows, more than {LARGEST / 2**30:g} GiB when read")
+    table = pa.Table.from_batches(parts, schema=None if parts else parquet.schema_arrow)
+    if expected and table["family"].unique().to_pylist() == [expected[0]]:
+        check_columns(table.schema, expected[1])
+    return table
+
+
+def check_columns(found: pa.Schema, expected: pa.Schema) -> None:
+    """ArrowInvalid where a shard lacks one of its family's axes or gives a column another type."""
+    axes = expected.names[: expected.names.index("outcome")]
+    for field in expected:
+        if field.name in axes and field.name not in found.names:
+            raise pa.ArrowInvalid(f"it has no column {field.name}")
+        if field.name in found.names and not found.field(field.name).type.equals(field.type):
+            raise pa.ArrowInvalid(f"its column {field.name} is not {field.type}")
+
+
+def check(out: str, found: pa.Schema) -> list[str]:
+    """The column names of a shard. ArrowInvalid if it is not one, ResultsError if it has another schema version."""
+    version = (found.metadata or {}).get(VERSION_KEY)
+    if version is None:
+        raise pa.ArrowInvalid("it does not carry widthlaw's schema version")
+    if version != SCHEMA_VERSION.encode():
+        raise ResultsError(
+            f"{out} was written with schema {version.decode(errors='replace')}, this is schema {SCHEMA_VERSION}: "
+            "give another --out, or use the version that wrote it"
+        )
+    for name, kind, *_ in [*HEAD, *OUTCOME[:4]]:
+        if name not in found.names:
+            raise pa.ArrowInvalid(f"it has no column {name}")
+        if found.field(name).type != kind:
+            raise pa.ArrowInvalid(f"its column {name} is not {kind}")
+    return list(found.names)
