@@ -40,6 +40,8 @@ def read(source: str) -> Table:
         names = {name for plan in records.read_plans(source) for name in plan["axes"]} & set(rows.column_names)
         frame = rows.to_pandas()
         return Table(frame, records.digest(rows), tuple(sorted(n for n in names if frame[n].nunique() > 1)))
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise DataError(f"{source}: not a file; give a .csv, a .tsv, a Parquet file or a results folder")
     try:
         content = path.read_bytes()
         separator = SEPARATORS.get(path.suffix.lower())

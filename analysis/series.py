@@ -44,7 +44,8 @@ def shown(plan: Mapping[str, Any], frame: pd.DataFrame) -> list[str]:
     """What a sweep shows along ``over``: the share of successes, unless a threshold says it already or it is the same
     everywhere, and the metrics it names."""
     told = [] if plan["critical"] or frame.empty or frame[SUCCESS].nunique() < 2 else [SUCCESS]
-    return [name for name in dict.fromkeys([*told, *plan.get("metrics", ())]) if name in frame]
+    named = [name for name in dict.fromkeys([*told, *plan.get("metrics", ())]) if name in frame]
+    return [name for name in named if pd.api.types.is_numeric_dtype(frame[name])]
 
 
 def panels(plan: Mapping[str, Any], frame: pd.DataFrame, metric: str) -> list[Panel]:

@@ -52,6 +52,9 @@ def prepare(address: str | None) -> str | None:
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None
     address = None if address == "local" else address  # Ray's word for a cluster of one's own
+    if address:  # one that does not answer is told in a line of ours, and sooner than after Ray's quarter of an hour
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     if address is None and "ray" not in sys.modules:
         os.environ.setdefault(LOOPBACK, "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -60,11 +63,15 @@ def prepare(address: str | None) -> str | None:
 
 
 def reachable(address: str | None) -> None:
-    """EngineError unless a gRPC server, as Ray's is, answers at host:port within five seconds. ray.init alone would try
-    for minutes, and before a server of another kind without end."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
+    """EngineError unless ``address`` has a form that Ray takes, and a gRPC server, as Ray's is, answers there within
+    five seconds. ray.init alone would try for minutes, and before a server of another kind without end."""
+    if not address or address == "auto":
         return
+    if "@" in address:
+        raise EngineError("--address: it carries a user or a password, not repeated here; give host:port")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host.strip("[]") and "/" not in host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise EngineError(f"--address {address}: it is not auto, host:port or ray://host:port")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as there:
             if os.environ.get("RAY_USE_TLS") == "1":  # it would not answer a line that is not encrypted

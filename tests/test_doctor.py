@@ -1,17 +1,29 @@
 """What a doctor finds: on this machine, on a cluster of two nodes of which one is ill, and of clocks that differ."""
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from infra.commands import cli
 from infra.store.storage import ResultsError
 
 ROOT = Path(__file__).parents[1]
 WIDTHLAW = [sys.executable, "-m", "infra.commands.cli", "doctor"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def surroundings():
+    """What is set for Ray before it is imported is not there for the tests of other files."""
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +59,41 @@ def test_an_address_with_a_secret_is_refused_before_any_node_hears_of_it(doctor)
     with pytest.raises(ResultsError, match="carries a password or a key") as caught:
         list(doctor.examine(None, "s3://KEY:TOPSECRET@bucket/du", ""))
     assert "TOPSECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("me:TOPSECRET@127.0.0.1:6379", "it carries a user or a password"),
+        ("127.0.0.1:²", "is not auto, host:port"),
+        ("127.0.0.1:99999", "is not auto, host:port"),
+        ("http://127.0.0.1:6379", "is not auto, host:port"),
+        (":6379", "is not auto, host:port"),
+        ("x", "is not auto, host:port"),
+    ],
+)
+def test_an_address_that_is_none_is_told_in_a_line(capsys, address, told):
+    assert cli.main(["doctor", "--address", address]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line and "TOPSECRET" not in line
+
+
+def test_a_port_that_answers_and_is_not_ray_is_told(capsys):
+    answers = {"http": b"HTTP/1.1 400 Bad Request\r\n\r\n", "closed": b""}
+    for answer in answers.values():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = Thread(target=answer_once, args=(server, answer))
+            thread.start()
+            assert cli.main(["doctor", "--address", f"127.0.0.1:{server.getsockname()[1]}"]) == 2
+            thread.join()
+        assert "what answers there is not Ray" in capsys.readouterr().err
+
+
+def answer_once(server, answer):
+    there, _ = server.accept()
+    with there:
+        there.recv(64)
+        there.sendall(answer)
 
 
 def test_gpus_that_ray_and_torch_count_differently(doctor):

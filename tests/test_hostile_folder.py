@@ -72,7 +72,8 @@ WRONG = [
     {"sweep": "../../home/x"}, {"sweep": "/home/x"}, {"sweep": "..", "plan_id": "../.."},
     {"plan_id": "../../../home/p"}, {"plan_id": ["a"]}, {"sweep": "a\0b"}, {"sweep": {"a": 1}},
     {"metrics": ["../../home/x"]}, {"curves": ["a/../../b"]},
-    {"critical": "../m"}, {"over": 3}, {"axes": [1]}, {"axes": {"m": 4}}, {"axes": {"../m": [4]}},
+    {"critical": "../m"}, {"over": 3}, {"over": None}, {"critical": "zz"}, {"over": "zz"}, {"by": "zz"},
+    {"critical": "w", "axes": AXES | {"w": ["a", "b"]}}, {"axes": [1]}, {"axes": {"m": 4}}, {"axes": {"../m": [4]}},
     {"axes": {"m": [[4]]}}, {"axes": {"m": ["4", 8]}}, {"axes": {"m": [10**400]}}, {"axes": {"m": []}},
     {"axes": AXES | {"m": list(range(10_001))}}, {"seeds": "many"}, {"seeds": 1e300}, {"level": None},
     {"claims": [{"name": "x"}]}, {"claims": [{**planted.CLAIMS[0], "statement": 7}]},
@@ -88,6 +89,11 @@ def test_a_plan_of_another_form_is_refused_and_nothing_written(world, capsys, wr
     assert code == 2
     assert len(lines) == 1 and "is not a plan" in lines[0], lines
     assert {str(path) for path in world.rglob("*")} == before
+
+
+def test_metrics_and_curves_that_are_no_numbers_are_not_drawn(world, capsys):
+    crafted(world, metrics=["reason", "host", "loss"], curves=["loss", "nope", "host"], critical=None, claims=[])
+    assert answered(capsys, "report", str(world / "du")) == (0, [])
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"plan_id": ' + "9" * 5000 + "}", "x" * 3_000])

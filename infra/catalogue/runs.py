@@ -58,8 +58,9 @@ def check_place(tracking_uri: str, run: Any) -> None:
     inside = parts.scheme == "file" and Path(unquote(parts.path)).resolve().is_relative_to(folder.resolve())
     if parts.netloc or not (inside or parts.scheme == "mlflow-artifacts"):  # the latter: where its server decides
         raise TrackingError(
-            f"MLflow at {redacted(tracking_uri)} was made in another place and writes to {place}: move {folder.parent}/"
-            "mlflow.db away; widthlaw ui and widthlaw sync make it anew from the rows"
+            f"MLflow at {redacted(tracking_uri)} was made in another place, or leads out of its own by a link, and "
+            f"writes to {place}: move {folder.parent}/mlflow.db away; widthlaw ui and widthlaw sync make it "
+            "anew from the rows"
         )
 
 

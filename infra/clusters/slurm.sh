@@ -24,6 +24,7 @@ if [ ! -x "$venv/bin/ray" ]; then
 fi
 export PATH="$venv/bin:$PATH"
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export SLURM_EXPORT_ENV=ALL # to the steps, also where the job itself was sent with --export=NONE
 RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))") # of this job alone; passed on by srun
 export RAY_AUTH_TOKEN
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # Slurm kills what does not end soon, and then leaves children behind
@@ -35,7 +36,10 @@ ip=${ip:-$(hostname -I | awk '{print $1}')}
 port=$((20000 + SLURM_JOB_ID % 10000))
 cpus=() # of each node: "4(x2),8" are four on the first and on the second, eight on the third
 for part in ${SLURM_JOB_CPUS_PER_NODE//,/ }; do
-  [[ $part =~ ^([0-9]+)(\(x([0-9]+)\))?$ ]]
+  if ! [[ $part =~ ^([0-9]+)(\(x([0-9]+)\))?$ ]]; then
+    echo "slurm.sh: SLURM_JOB_CPUS_PER_NODE says '$SLURM_JOB_CPUS_PER_NODE', of which '$part' is no count" >&2
+    exit 2
+  fi
   for ((i = 0; i < ${BASH_REMATCH[3]:-1}; i++)); do cpus+=("${BASH_REMATCH[1]}"); done
 done
 

@@ -251,7 +251,9 @@ def doctor(
     address: Annotated[
         str | None, Parameter(help="Ray cluster, 'auto' or host:port; RAY_ADDRESS also counts; none: this machine.")
     ] = None,
-    out: Annotated[str, Parameter(help="Results folder that the nodes are to write to.")] = "",
+    out: Annotated[
+        str, Parameter(help="Results folder that the nodes are to write to; it is made, and so is its MLflow store.")
+    ] = "",
     tracking_uri: Uri = None,
     json: Annotated[
         bool, Parameter(help="Print one JSON object a line: well (true, false), text.", negative="")

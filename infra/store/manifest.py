@@ -86,7 +86,7 @@ FORM: dict[str, Callable[[Any], bool]] = {
     "equations": text, "computed": many(named), "criterion": text, "command": text,
     "axes": grid, "seeds": lambda value: number(value) and value >= 1,
     "level": lambda value: number(value) and 0 < value < 1, "adaptive": flag,
-    "falling": flag, "critical": option(named), "over": option(named), "by": option(named), "metrics": many(named),
+    "falling": flag, "critical": option(named), "over": named, "by": option(named), "metrics": many(named),
     "curves": many(named), "meanings": table(text), "paper": many(text), "points": many(text),
     "claims": many(claim), "search": lambda one: isinstance(one, Mapping),
     "tuned": option(knob),
@@ -100,3 +100,9 @@ def check_plan(plan: Any) -> None:
     for name, fits in FORM.items():
         if name in plan and not fits(plan[name]):
             raise ValueError(f"its {name} is not what a plan has there")
+    for name in ("critical", "over", "by"):
+        if (value := plan.get(name)) is not None and value not in plan.get("axes", {}):
+            raise ValueError(f"its {name}, {value}, is none of its axes")
+    for value in (plan["critical"], plan.get("over")) if plan.get("critical") else ():
+        if value is not None and not many(number)(plan["axes"][value]):
+            raise ValueError(f"its threshold is sought along {value}, whose values are no numbers")
