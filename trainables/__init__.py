@@ -9,7 +9,7 @@ docs/tutorial.md writes one from nothing.
                     numbers that the training is free to choose, such as its step size, are marked as knobs
     SHAPE           names of the fields that fix tensor shapes or dtype: equal for all cells of a pack
     VERSION         numerics version: raise it when a change alters any number in a row
-    SMALL           a cell that trains in well under a second; the contract trains packs of 200, also at ``n`` = 45, so
+    SMALL           a cell that trains in well under a second; the contract trains packs of 80, also at ``n`` = 45, so
                     keep its step budget small
     COLUMNS         name -> (meaning, unit) for every number that ``observe``, ``measure`` and ``theory`` return
     CRITERION       what ``solved`` means, in words, for figures and reports

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from itertools import product
 from typing import Any, Literal, get_origin
 
@@ -47,7 +47,7 @@ def check(family: str, cells: Sequence[Any]) -> None:
     """PlanError where the family says of a cell that it cannot be trained here at all (data files are missing), or when
     none of the first grid points can be drawn. A grid of which a part cannot be drawn runs: its rows say why."""
     module = trainables.load(family)
-    points = dict.fromkeys(replace(cell, seed=0) for cell in cells)
+    points = grid_points(cells).values()
     try:
         for cell in points if hasattr(module, "check") else ():
             module.check(cell)
@@ -68,7 +68,21 @@ def check(family: str, cells: Sequence[Any]) -> None:
 def unrecorded(family: str, cells: Sequence[Any], recorded: set[str]) -> list[Any]:
     """The cells that have no row yet."""
     version = trainables.load(family).VERSION
-    return [cell for cell in cells if cell_id(family, version, asdict(cell)) not in recorded]
+    return [cell for cell in cells if cell_id(family, version, vars(cell)) not in recorded]
+
+
+def grid_points(cells: Sequence[Any]) -> dict[tuple[Any, ...], Any]:
+    """The grid points of ``cells``, each as its cell of seed 0, by ``key``."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for cell in cells:
+        if (at := key(cell)) not in found:
+            found[at] = replace(cell, seed=0)
+    return found
+
+
+def key(cell: Any) -> tuple[Any, ...]:
+    """A cell's values but for the seed, which is the last: of a million cells a tenth of the time of a ``replace``."""
+    return tuple(vars(cell).values())[:-1]
 
 
 def packs(
@@ -87,11 +101,11 @@ def packs(
         groups[tuple(getattr(cell, name) for name in module.SHAPE)].append(cell)
     lots: list[tuple[list[tuple[Any, Cost]], int, int]] = []  # cells with their costs; bytes of a state, at the peak
     for group in groups.values():
-        points = [replace(cell, seed=0) for cell in group]
-        of_point = {point: cost(family, point) for point in dict.fromkeys(points)}
-        costs = [of_point[point] for point in points]
+        points = grid_points(group)
+        of_point = {at: cost(family, point) for at, point in points.items()}
+        costs = [of_point[key(cell)] for cell in group]
         cell_bytes = max(1, *(each.bytes for each in costs))
-        most = max(1, next((found for point in of_point if (found := peak(family, point))), 0))
+        most = max(1, next((found for point in points.values() if (found := peak(family, point))), 0))
         if 2 * most > budget.of_pack:
             raise PlanError(too_large(module, group[0], 2 * most, budget))
         whole = sum(each.flops_per_step * each.steps for each in costs), max(each.steps for each in costs), len(group)

@@ -70,6 +70,9 @@ class Column:
     unit: str
 
 
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def cell_id(family: str, numerics: str, fields: Mapping[str, Any]) -> str:
     """Content address of a cell: 80 bits of SHA-256 over the canonical JSON of family, numerics version and fields.
 
@@ -80,8 +83,7 @@ def cell_id(family: str, numerics: str, fields: Mapping[str, Any]) -> str:
         return int(value) if isinstance(value, float) and value.is_integer() else value
 
     fields = {name: canonical(value) for name, value in fields.items()}
-    content = json.dumps([family, numerics, fields], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(content.encode()).hexdigest()[:20]
+    return hashlib.sha256(CANONICAL.encode([family, numerics, fields]).encode()).hexdigest()[:20]
 
 
 def point_id(family: str, numerics: str, fields: Mapping[str, Any]) -> str:
