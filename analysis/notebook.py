@@ -50,8 +50,8 @@ class Plot:
 
 
 def read(data: str | Path, **where: Any) -> pd.DataFrame:
-    """The rows of a results folder, or of a CSV or Parquet file, one a training; with ``d=16`` those
-    alone, with ``n=[16, 32]`` those of several values.
+    """The rows of a results folder, or of a CSV or Parquet file, one a training; with ``d=16`` those alone, with
+    ``n=[16, 32]`` those of several values.
 
     DataError where there are none, or no such column or value.
     """

@@ -80,14 +80,15 @@ def select(table: Table, where: Sequence[str]) -> Table:
         column = column_of(frame, name)
         try:
             numeric = pd.api.types.is_numeric_dtype(column)
-            wanted: list[Any] = [float(one) if numeric else one for one in value.split(",")]
+            whole = not numeric and (column == value).any()  # a text with a comma in it
+            wanted: list[Any] = [float(one) if numeric else one for one in ([value] if whole else value.split(","))]
         except ValueError:
             raise DataError(f"--where {condition}: column {name} holds numbers, '{value}' is not one") from None
         if len(frame) and not all((column == one).any() for one in wanted):
             among = taken(sorted(column.dropna().unique()))
             raise DataError(f"--where {condition}: no row has it; {name} takes {among}")
         frame = frame[column.isin(wanted)]
-    fixed = {name for name, _, value in (one.partition("=") for one in where) if "," not in value}
+    fixed = {name for name in (one.partition("=")[0] for one in where) if frame[name].nunique() <= 1}
     return Table(frame, table.sha256, tuple(name for name in table.axes if name not in fixed))
 
 

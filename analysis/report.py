@@ -136,7 +136,7 @@ def recorded(out: str, plan: Mapping[str, Any]) -> Recorded:
 @lru_cache(maxsize=64)
 def section(out: str, recipe: str, given: Recorded) -> Section:
     """One plan, as JSON text: fitted, held against its claims, drawn. Within a process once for the same rows."""
-    found = studied(json.loads(recipe), given.rows)
+    found = studied(json.loads(recipe), given.rows, given.sha256)
     held = board(found)
     every = cells.cells(found, out)
     pictures = draw(out, found, held, every)

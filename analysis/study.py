@@ -108,12 +108,14 @@ def study(out: str, plan: Mapping[str, Any]) -> Study:
     return studied(plan, records.plan_rows(out, plan))
 
 
-def studied(plan: Mapping[str, Any], rows: pa.Table) -> Study:
-    """Fit the rows of one plan."""
+def studied(plan: Mapping[str, Any], rows: pa.Table, sha256: str = "") -> Study:
+    """Fit the rows of one plan; ``sha256`` is their digest where it is known."""
     groups = tuple(fitted(plan, setting, part) for setting, part in split(plan, rows)) if plan["critical"] else ()
     counts = tallied(rows) | {"asked for": records.asked(plan, len(rows))}
     counts["not recorded"] = max(0, counts["asked for"] - len(rows))
-    return Study(plan, rows, records.digest(rows), groups, counts | {"recorded twice": records.duplicates(rows)})
+    return Study(
+        plan, rows, sha256 or records.digest(rows), groups, counts | {"recorded twice": records.duplicates(rows)}
+    )
 
 
 def split(plan: Mapping[str, Any], rows: pa.Table) -> list[tuple[dict[str, Any], pa.Table]]:

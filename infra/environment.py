@@ -52,8 +52,7 @@ def prepare(address: str | None) -> str | None:
         os.environ.setdefault(name, value)
     address = address or os.environ.get("RAY_ADDRESS") or None
     address = None if address == "local" else address  # Ray's word for a cluster of one's own
-    if address:  # one that does not answer is told in a line of ours, and sooner than after Ray's quarter of an hour
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+    if address:  # one that does not answer is told sooner than after Ray's quarter of an hour
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     if address is None and "ray" not in sys.modules:
         os.environ.setdefault(LOOPBACK, "0")

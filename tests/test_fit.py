@@ -213,6 +213,14 @@ def test_other_columns_may_vary(capsys, tmp_path):
     assert one["counts"]["trainings"] == len(frame)
 
 
+def test_a_text_with_a_comma_is_one_value(capsys, tmp_path):
+    frame = pd.concat([planted().assign(who="a,b"), planted().assign(who="a"), planted().assign(who="b")])
+    frame.to_csv(tmp_path / "texts.csv", index=False)
+    arguments = [tmp_path / "texts.csv", "--critical", "m", "--over", "n", "--where"]
+    for text in ("who=a,b", "who=a"):
+        assert fitted(capsys, *arguments, text)["counts"]["rows"] == len(frame) // 3
+
+
 def test_repeated_records_are_counted_once(capsys, tmp_path):
     frame = planted()
     pd.concat([frame, frame[::7]]).to_csv(tmp_path / "repeated.csv", index=False)

@@ -28,8 +28,7 @@ COLUMNS = ("host", "worker", "started", "finished")
 class Timeline:
     """Packs (K,): begin and end in seconds since the first began, the time between runs left out; the lane of each, the
     row of its first training, and its value of the axis they are told apart by (None where it has several). ``lanes``
-    are names; ``runs`` are the
-    (begin, end, number of workers) of each run."""
+    are names; ``runs`` are the (begin, end, number of workers) of each run."""
 
     begin: Array
     end: Array
