@@ -44,17 +44,19 @@ Plan = dict[str, Any]
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote: the folder, trainings and missing trainings by sweep, sweeps without rows, files."""
+    """What an export wrote: the folder, trainings and those missing by sweep, sweeps without rows, number of files."""
 
     folder: Path
-    trainings: dict[str, tuple[int, int]]
+    trainings: dict[str, int]
+    missing: dict[str, int]
     empty: list[str]
     files: int
     authors: tuple[str, ...]
 
     def __str__(self) -> str:
         lines = []
-        for name, (rows, missing) in self.trainings.items():
+        for name, rows in self.trainings.items():
+            missing = self.missing[name]
             left = f"; unfinished, {missing:,} of {rows + missing:,} missing" if missing else ""
             lines.append(f"{name}: {rows:,} trainings{left}")
         lines += [f"{name}: no trainings recorded, left out" for name in self.empty]
@@ -87,8 +89,9 @@ def export(results: str, paper: str, licence: str = LICENCE, authors: Sequence[s
         raise ResultsError(f"cannot write {target}: {storage.first_line(error)}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    counts = {one.found.stem: (len(one.found.rows), one.found.counts["not recorded"]) for one in sections}
-    return Exported(Path(paper), counts, empty, count, about.authors)
+    trainings = {one.found.stem: len(one.found.rows) for one in sections}
+    missing = {one.found.stem: one.found.counts["not recorded"] for one in sections}
+    return Exported(Path(paper), trainings, missing, empty, count, about.authors)
 
 
 def vacant(target: Path) -> None:
@@ -174,7 +177,7 @@ def rebuilt(out: str, plan: Plan, rows: pa.Table, about: tidy.Metadata) -> Secti
     made = tables.files(found, held)
     files = points.files(plan, rows, about) | {name: text.encode() for name, text in made.items()}
     pictures = {}
-    for key, (figure, caption, _) in report.figures(found, held).items():
+    for key, (figure, caption, *_) in report.figures(found, held).items():
         pictures[key] = Picture(b"", report.named(found, key), caption, figure.get_figwidth())
         files[f"figures/{pictures[key].name}.pdf"] = encoded(figure, "pdf")
     for name, content in files.items():

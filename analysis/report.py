@@ -35,11 +35,12 @@ EXPONENTS = "Exponents: claimed (bars) and measured, with 95% interval (thick) a
 
 
 class Drawn(NamedTuple):
-    """A figure, its caption, and the points on it that lead to their trainings."""
+    """A figure, its caption, the points on it that lead to their trainings, and a board's lines."""
 
     figure: Figure
     caption: str
     marks: Iterable[Mark] = ()
+    lines: tuple[cells.Line, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,16 @@ def write_board(outs: Sequence[str], target: str) -> str:
 
 def overview(parent: str, stem: str, sections: Sequence[Section]) -> Picture | None:
     """The exponents of all papers in one figure, written to ``parent``; None where none was measured."""
-    rows = {
-        one.short: [answer.held for told in one.claims for answer in told.answers] for one in front.papers(sections)
-    }
-    groups = {name: found for name in rows if (found := [held for held in rows[name] if held.has_exponent])}
+    shown = front.exponents(front.papers(sections))
+    groups = {name: [answer.held for answer in answers] for name, answers in shown.items()}
     if not groups:
         return None
     trainings = sum(len(section.found.rows) for section in sections)
     figure = fitted.board_figure(groups, f"{len(sections)} sweeps, {trainings:,} trainings")
     for kind in ("pdf", "png"):
         storage.write_bytes(parent, f"{stem}.{kind}", encoded(figure, kind))
-    return Picture(encoded(figure, "svg"), stem, EXPONENTS, figure.get_figwidth())
+    lines = spots.on_board(groups, figure)
+    return Picture(encoded(figure, "svg"), stem, EXPONENTS, figure.get_figwidth(), lines=lines)
 
 
 def links(parts: Mapping[str, Sequence[Section]], parent: str) -> dict[str, str]:
@@ -183,7 +183,8 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
             text = f"{upper(lines.measure_label(found, name))} along the training."
             drawn[f"curve-{name}"] = Drawn(curves, text, spots.on_curve(found, every, curves) if every else ())
     if exponents := [one for one in held.held if one.has_exponent]:
-        drawn["board"] = Drawn(fitted.board_figure({"": exponents}, found.stamp), EXPONENTS)
+        figure = fitted.board_figure({"": exponents}, found.stamp)
+        drawn["board"] = Drawn(figure, EXPONENTS, lines=spots.on_board({"": exponents}, figure))
     for one in held.held:
         x = found.label(one.claim.over)
         if any((part.y > 0).any() for part in one.parts):
@@ -210,7 +211,7 @@ def keep(out: str, found: Study, key: str, drawn: Drawn) -> Picture:
         storage.write_bytes(out, f"figures/{name}.{kind}", encoded(figure, kind))
     svg = encoded(figure, "svg")  # does the layout
     at = tuple(spots.placed(figure, drawn.marks, cells.POINTS))
-    return Picture(svg, name, drawn.caption, figure.get_figwidth(), at)
+    return Picture(svg, name, drawn.caption, figure.get_figwidth(), at, drawn.lines)
 
 
 def named(found: Study, key: str) -> str:

@@ -396,14 +396,16 @@ def test_what_cannot_be_exported_is_told_in_a_line(tmp_path, capsys):
     assert "holds no exported data" in capsys.readouterr().err
 
 
-def test_sweeps_without_a_critical_axis_and_without_rows(tmp_path):
+def test_sweeps_without_a_critical_axis_and_without_rows(tmp_path, capsys):
     out = tmp_path / "du"
     axes = {"m": [64, 128], "n": [8], "d": [8]}
     planted.plan(out, axes, critical=None, over="m", metrics=["flips"], sweep="drift")
     planted.plan(out, {"m": [5], "n": [7], "d": [7]}, "b" * 20, sweep="later")
     planted.write(out, planted.rows(axes))
-    exported = export.export(str(out), str(tmp_path / "paper"))
-    assert exported.empty == ["later-bbbbbb"] and exported.trainings == {"drift-aaaaaa": (20, 0)}
+    code, lines, _ = answered(capsys, "export", str(out), "--paper", str(tmp_path / "paper"), "--json")
+    told = json.loads("\n".join(lines))
+    assert code == 0 and told["empty"] == ["later-bbbbbb"] and told["folder"] == str(tmp_path / "paper")
+    assert (told["trainings"], told["missing"]) == ({"drift-aaaaaa": 20}, {"drift-aaaaaa": 0})
     names = set(contents(tmp_path / "paper"))
     assert "figures/drift-aaaaaa-metric-flips.pdf" in names and "figures/drift-aaaaaa.pdf" not in names
     assert not any("later" in name for name in names)

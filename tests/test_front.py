@@ -1,15 +1,18 @@
 """The verdict board over several results folders: every claim once, with what each sweep says of it."""
 
+import json
 import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import planted_rows as planted
 import pytest
 
 from analysis import report
-from analysis.pages import front
+from analysis.figures import fitted
+from analysis.pages import front, spots
 from infra.commands import cli
 from infra.store import records
 
@@ -62,9 +65,11 @@ def test_the_sweep_with_most_trainings_comes_first_and_before_it_the_one_that_as
     assert all(answer.section is asking for answer in front.told(answers).answers)
 
 
-def test_the_page_says_what_the_board_holds_and_leads_to_the_reports(folders, papers):
+def test_the_page_says_what_the_board_holds_and_leads_to_the_reports(folders, papers, capsys):
     target = Path(folders[0]).parent / "verdicts.html"
-    assert cli.main(["report", *folders, "--page", str(target)]) == 0
+    assert cli.main(["report", *folders, "--page", str(target), "--json"]) == 0
+    laws = [f"{out}/laws.json" for out in folders]
+    assert json.loads(capsys.readouterr().out) == {"page": str(target), "laws": laws} and Path(laws[2]).exists()
     text = unescape(target.read_text())
     for paper in papers:
         assert paper.title in text and paper.source in text
@@ -76,6 +81,19 @@ def test_the_page_says_what_the_board_holds_and_leads_to_the_reports(folders, pa
     anchors = re.findall(r'href="#([^"]+)"', text)
     assert {*anchors} <= {*re.findall(r'id="([^"]+)"', text)}
     assert target.with_suffix(".pdf").read_bytes()[:4] == b"%PDF" and target.with_suffix(".png").exists()
+
+
+def test_the_lines_of_the_board_lie_where_its_claims_are_drawn(papers):
+    (answers,) = front.exponents(papers).values()  # the older law has no rows
+    held = [one.held for one in answers]
+    groups = {"first": held[1:], "second": held[:1]}
+    figure = fitted.board_figure(groups, "stamp")
+    axes, dots = figure.axes[0], [line.get_ydata() for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+    drawn = [1 - axes.transData.transform((0, y[0]))[1] / figure.bbox.height for y in dots if len(y)]
+    lines = spots.on_board(groups, figure)
+    claims = zip(lines, held[1:] + held[:1], strict=True)
+    measured = [top + height / 2 for (top, height), one in claims if np.isfinite(one.law.exponent)]
+    assert len(measured) > 2 and measured == pytest.approx(drawn, abs=1e-3)  # rounded to 1e-4
 
 
 def test_several_folders_need_a_page(folders, capsys):

@@ -176,6 +176,9 @@ def test_a_script_gets_the_law_as_json_and_nothing_beside_it(capsys, recorded):
     assert launch.main(SWEEP, ["--out", str(recorded)]) == 0
     told = capsys.readouterr()
     assert "law   " in told.out and told.err == f"4 trainings asked for, 4 recorded in {recorded}, 0 to train\n"
+    assert cli.main(["sync", str(recorded), "--json"]) == 0
+    (done,) = json.loads(capsys.readouterr().out)
+    assert done["plan_id"] == law["plan_id"] and (done["created"], done["updated"], done["unchanged"]) == (0, 0, 2)
 
 
 def test_a_stop_that_stops_nothing_is_told(capsys, recorded):

@@ -82,3 +82,19 @@ def test_a_figure_of_the_board_is_enlarged_by_a_click_and_closed_by_another(open
     page.locator(".figure .close").first.click()
     assert image.bounding_box()["width"] == small["width"]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize("kind", ["report", "verdict board"])
+def test_a_line_of_the_board_leads_to_its_figure(browser, address, board, kind):
+    for page, *_ in visited(browser, address if kind == "report" else board, 1200):
+        lines = page.locator(".picture .line")
+        for i in range(lines.count()):
+            line, image = lines.nth(i), lines.nth(i).locator("xpath=../img")
+            box, around = line.bounding_box(), image.bounding_box()
+            assert around["y"] < box["y"] and box["y"] + box["height"] < around["y"] + around["height"]
+            line.click()
+            shown = page.locator(":target")
+            assert shown.bounding_box()["y"] < 100 and shown.locator("img").first.is_visible()
+            if shown.locator(".close").count():
+                shown.locator(".close").click()
+        assert lines.count() >= 2

@@ -1,5 +1,6 @@
 """What the report says is what the rows hold: numbers, counts, hashes, verdicts; and it says something of any rows."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -238,7 +239,7 @@ def test_several_plans_have_a_table_of_contents(tmp_path, monkeypatch):
     assert [entry["plan_id"][0] for entry in planted.laws(tmp_path)] == ["a", "b"]
     for anchor in re.findall(r'href="#([^"]+)"', html):
         assert html.count(f'id="{anchor}"') == 1
-    assert len(re.findall(r'href="#plan-', html)) == 4  # contents and board
+    assert len(re.findall(r'<a href="#plan-', html)) == 4  # contents and board
 
 
 def test_what_others_wrote_is_text(tmp_path, monkeypatch):
@@ -323,6 +324,8 @@ def test_the_command_prints_the_page_or_one_line(tmp_path, capsys, monkeypatch):
     planted.write(tmp_path, FULL[:40])
     assert cli.main(["report", str(tmp_path)]) == 0
     assert Path(capsys.readouterr().out.strip()) == tmp_path / "report.html"
+    assert cli.main(["report", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"page": f"{tmp_path}/report.html", "laws": [f"{tmp_path}/laws.json"]}
     assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
     stderr = capsys.readouterr().err
     assert len(stderr.strip().splitlines()) == 1 and "holds no sweep" in stderr

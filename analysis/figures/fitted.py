@@ -218,7 +218,7 @@ def bound_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
 def board_figure(groups: Mapping[str, Sequence[Held]], stamp: str) -> Figure:
     """Measured exponents with interval (thick) and envelope (thin) beside the claims' (bars), one line a claim, below
     the heading of its group ("" for none)."""
-    lines = [line for title, rows in groups.items() for line in ([title] if title else []) + list(rows)]
+    lines = board_lines(groups)
     rows = [line for line in lines if isinstance(line, Held)]
     with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
         height = 0.34 * len(lines) + 1.1
@@ -245,6 +245,11 @@ def board_figure(groups: Mapping[str, Sequence[Held]], stamp: str) -> Figure:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=3, borderaxespad=0.2)
         sign(figure, stamp)
     return figure
+
+
+def board_lines(groups: Mapping[str, Sequence[Held]]) -> list[str | Held]:
+    """The lines of the board from above: headings and claims."""
+    return [line for title, rows in groups.items() for line in ([title] if title else []) + list(rows)]
 
 
 def draw_exponent(axes: Axes, i: int, held: Held, shown: tuple[float, float]) -> None:

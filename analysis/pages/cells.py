@@ -27,6 +27,7 @@ CURVE = ("curve_step", "curve_loss")
 ADDRESS = re.compile(r"[0-9a-f]{8,64}")  # what may be put into a command line
 LONGEST = 40  # characters of a text from the rows
 Numbers = npt.NDArray[np.int64]
+Line = tuple[float, float]  # of a picture: top and height, as shares of it
 Spot = tuple[float, float, int]  # x from the left, y from the top, as shares of the picture; number of the grid point
 
 

@@ -93,7 +93,7 @@ def paper(sections: Sequence[Section]) -> Paper:
     for section in sections:
         for i, held in enumerate(section.board.held):
             anchor = f"{section.anchor}-{i}"
-            answers.setdefault(held.claim.name, []).append(Answer(section, held, shown(section, held), anchor))
+            answers.setdefault(held.claim.name, []).append(Answer(section, held, section.shown(held), anchor))
     silent = {claim.name: (claim, why) for section in sections for claim, why in section.board.unanswered}
     return Paper(
         plan["family"], title, source, tuple(sections),
@@ -118,25 +118,19 @@ def asks(section: Section, claim: Claim) -> bool:
     return bool(claim.critical == plan["critical"] and claim.over == plan["over"])
 
 
-def shown(section: Section, held: Held) -> str:
-    """The key of the figure that a verdict is best seen in."""
-    metric = held.claim.metric or "success"
-    wanted = (
-        held.slug,
-        "phase" if held.claim.critical else "",
-        f"metric-{metric}",
-        f"curve-{metric}",
-        *section.leading,
-    )
-    return next((key for key in wanted if key in section.pictures), "")
+def exponents(board: Sequence[Paper]) -> dict[str, list[Answer]]:
+    """What there is to show of each paper in one figure of exponents, line by line."""
+    found = {one.short: [answer for told in one.claims for answer in told.answers] for one in board}
+    return {name: shown for name, all_ in found.items() if (shown := [one for one in all_ if one.held.has_exponent])}
 
 
 def render(sections: Sequence[Section], overview: Picture | None, links: Mapping[str, str]) -> str:
     """The page. links: where each section's own report lies, by its anchor."""
     board = papers(sections)
+    answers = [one for group in exponents(board).values() for one in group]
     page = environment().get_template("front.html")
     return page.render(
-        papers=board, overview=overview, links=links, kinds=KINDS,
+        papers=board, overview=overview, answers=answers, links=links, kinds=KINDS,
         total=Counter(kind for one in board for kind, count in one.kinds.items() for _ in range(count)),
         trainings=sum(one.trainings for one in board), provenance=provenance,
     )  # fmt: skip

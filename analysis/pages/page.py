@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis.board.held import Board
+from analysis.board.held import Board, Held
 from analysis.pages import choices
-from analysis.pages.cells import Cells, Spot, told
+from analysis.pages.cells import Cells, Line, Spot, told
 from analysis.study import Study, false_stops
 from infra.store import records
 
@@ -37,6 +37,7 @@ class Picture:
     caption: str
     width: float  # inches
     spots: tuple[Spot, ...] = ()  # points that lead to their trainings
+    lines: tuple[Line, ...] = ()  # of a board, in the order of its claims
 
     @property
     def source(self) -> str:
@@ -62,6 +63,21 @@ class Section:
     def leading(self) -> list[str]:
         """The pictures that answer the sweep's question, by key."""
         return [key for key in self.pictures if key in ("phase", "map") or key.startswith(("metric-", "curve-"))]
+
+    def shown(self, held: Held) -> str:
+        """The key of the picture that a verdict is best seen in, "" if there is none."""
+        metric, threshold = held.claim.metric or "success", "phase" if held.claim.critical else ""
+        wanted = (held.slug, threshold, f"metric-{metric}", f"curve-{metric}", *self.leading)
+        return next((key for key in wanted if key in self.pictures), "")
+
+    def address(self, held: Held) -> str:
+        """Where that picture stands on the page; the section itself where there is none."""
+        return f"{self.anchor}-{key}" if (key := self.shown(held)) else self.anchor
+
+    @property
+    def exponents(self) -> list[Held]:
+        """What the board's picture shows, line by line."""
+        return [held for held in self.board.held if held.has_exponent]
 
     @property
     def metrics(self) -> list[Any]:

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
 
 from analysis.board.held import Held
-from analysis.figures.fitted import main_part, medians
+from analysis.figures.fitted import board_lines, main_part, medians
 from analysis.figures.timeline import Timeline, unit_of
-from analysis.pages.cells import Cells, Spot, tuned
+from analysis.pages.cells import Cells, Line, Spot, tuned
 from analysis.series import Panel, by, panelled, settings, titled
 from analysis.study import Group, Study
 
@@ -116,6 +116,14 @@ def on_curve(found: Study, every: Cells, figure: Figure) -> Iterator[Mark]:
                 if (end := ends.get(titled({over: value}))) is not None:
                     row = rows.index[rows[over] == value][0]
                     yield Mark(axes.transData, float(end[0]), float(end[1]), int(every.number[row]))
+
+
+def on_board(groups: Mapping[str, Sequence[Held]], figure: Figure) -> tuple[Line, ...]:
+    """Where the board's claims lie, in their order: each leads to the figure that shows it."""
+    axes, lines = figure.axes[0], enumerate(board_lines(groups))
+    ends = axes.transData.transform([(0, i - 0.5) for i, line in lines if isinstance(line, Held)])[:, 1]
+    height = axes.bbox.height / figure.bbox.height / len(board_lines(groups))
+    return tuple((round(1 - float(end) / figure.bbox.height, 4), round(height, 4)) for end in ends)
 
 
 def placed(figure: Figure, marks: Iterable[Mark], most: int) -> list[Spot]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from analysis.paper import LICENCE
-from infra.store.storage import printable, tell
+from infra.store.storage import beside, printable, tell
 
 # Each command imports what it needs: all together takes seconds, for which a status should not wait.
 
@@ -26,44 +26,43 @@ Uri = Annotated[str | None, Parameter(help="MLflow; default MLFLOW_TRACKING_URI,
 
 
 @app.command
-def sync(results: Results, *, tracking_uri: Uri = None) -> None:
+def sync(results: Results, *, tracking_uri: Uri = None, json: Json = False) -> None:
     """Bring MLflow up to date with the rows of RESULTS: runs, laws, figures."""
-    from infra import options
-    from infra.catalogue import tracking
-
-    brought(results, options.tracking_uri(tracking_uri, tracking.default_uri(results)))
-
-
-def brought(results: str, uri: str) -> None:
-    """Bring MLflow up to date, with a line for each sweep."""
-    from analysis import report as reports
-    from infra.catalogue import tracking
     from infra.store import records
 
-    for plan in records.plans_to_report(results):
-        summary = reports.conclude(results, plan["plan_id"])
-        done = tracking.sync(
-            results, uri, artifacts=[*summary.files, reports.PAGE], law=summary.law, plan_ids=[plan["plan_id"]]
-        )
-        counts = f"{done.created} runs created, {done.updated} updated, {done.unchanged} unchanged"
-        tell(f"{plan['sweep']} {plan['family']}: {counts}")
+    plans = records.plans_to_report(results)  # before MLflow is imported, which takes seconds
+    from infra import options
+    from infra.catalogue import tracking
+    from infra.commands.sync import brought
+
+    done = []
+    for one in brought(results, options.tracking_uri(tracking_uri, tracking.default_uri(results)), plans):
+        done.append(asdict(one))
+        if not json:
+            tell(str(one))
+    if json:
+        tell(dumps(done, indent=1))
 
 
 @app.command
 def report(
     *results: Annotated[str, Parameter(help="Results folders of sweeps.")],
     page: Annotated[str | None, Parameter(help="Where the page over several folders goes.")] = None,
+    json: Json = False,
 ) -> None:
     """Write RESULTS/report.html, laws.json, figures and LaTeX tables from the rows; prints the path of the page.
 
     With --page FILE.html, one page over all the folders.
     """
+    from analysis import laws_file
     from analysis import report as reports
     from analysis.reading import DataError
 
     if page is None and len(results) != 1:
         raise DataError("report: give one results folder, or several with --page FILE.html")
-    tell(reports.write_report(results[0]) if page is None else reports.write_board(results, page))
+    made = reports.write_report(results[0]) if page is None else reports.write_board(results, page)
+    laws = [beside(out, laws_file.NAME) for out in results]
+    tell(dumps({"page": made, "laws": laws}, indent=1) if json else made)
 
 
 @app.command
@@ -76,6 +75,7 @@ def export(
         list[str] | None,
         Parameter(help="'Family, Given', or a name as it stands; may be given more than once.", negative=""),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Write the data set that goes with a paper: Parquet, dictionary, figures, tables, and a Makefile that makes them.
 
@@ -83,7 +83,8 @@ def export(
     """
     from analysis import export as exports
 
-    tell(str(exports.export(results, paper, licence, author or [])))
+    made = exports.export(results, paper, licence, author or [])
+    tell(dumps(asdict(made) | {"folder": str(made.folder)}, indent=1) if json else str(made))
 
 
 @app.command
@@ -113,13 +114,7 @@ def ui(
     from infra.catalogue import tracking
     from infra.commands import ui as uis
 
-    uri = options.tracking_uri(tracking_uri, tracking.default_uri(results))
-    if not uri.startswith("http"):
-        uis.free(port)
-        if tracking.lacking(results, uri):
-            tell(f"MLflow knows nothing of {results} yet: bringing it up to date from the rows")
-            brought(results, uri)
-    return uis.serve(results, uri, port)
+    return uis.serve(results, options.tracking_uri(tracking_uri, tracking.default_uri(results)), port)
 
 
 @app.command

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from infra.catalogue import tracking
 from infra.catalogue.tracking import TrackingError
-from infra.store import records
+from infra.store import records, storage
 
 PATIENCE = 120  # seconds that a server may take to answer
 REMARK = (
@@ -22,14 +22,19 @@ REMARK = (
 def serve(results: str, uri: str, port: int) -> int:
     """Print the addresses of each sweep's run, table and charts and serve until a signal; the server's exit code.
 
-    TrackingError when the port is taken, or when the store cannot be read or was made in another place.
+    A store that knows nothing of the sweeps is made from the rows before. TrackingError when the port is taken, or when
+    the store cannot be read or was made in another place.
     """
+    plans = records.plans_to_report(results)
     if not uri.startswith("http"):
         free(port)
-    found = {
-        f"{plan['sweep']} {plan['family']}": tracking.pages(uri, plan, port)
-        for plan in records.plans_to_report(results)
-    }
+        if tracking.lacking(results, uri):
+            from infra.commands.sync import brought  # imports what draws figures
+
+            storage.tell(f"MLflow knows nothing of {results} yet: bringing it up to date from the rows")
+            for one in brought(results, uri, plans):
+                storage.tell(str(one))
+    found = {f"{plan['sweep']} {plan['family']}": tracking.pages(uri, plan, port) for plan in plans}
     command = ["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"]
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
     server = subprocess.Popen(command, env=environment, start_new_session=True)
