@@ -124,7 +124,6 @@ def answers(stage: Stage) -> bool:
 def disagreements(stage: Stage) -> int:
     """Grid points of which MLflow says something else than the rows, once it has been brought up to date."""
     wait(lambda: answers(stage), "MLflow")
-    run(stage.head, f"{EXPORTS}; {sys.executable} -m infra.commands.cli sync {stage.out} --tracking-uri {URI}")
     return int(run(stage.head, f"{EXPORTS}; {sys.executable} {__file__} compare {stage.out}").splitlines()[-1])
 
 
@@ -133,9 +132,11 @@ def compare(out: str) -> int:
     from mlflow import MlflowClient
 
     from infra.catalogue import grid_points as catalogue
+    from infra.catalogue import tracking
     from infra.catalogue.runs import PLAN, POINT
     from infra.store import records
 
+    tracking.sync(out, URI)
     client, wrong = MlflowClient(URI), 0
     for plan in records.read_plans(out):
         experiment = client.get_experiment_by_name(plan["sweep"])
