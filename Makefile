@@ -28,7 +28,7 @@ chaos: .venv/ready hosts  ## fifty faults on three hosts, and the rows of an und
 	$(BIN)/python tests/chaos.py --faults 50 --seed 0 --table benchmarks/chaos.md
 
 test: .venv/ready chromium hosts fast  ## the part that needs no cluster, then the rest, which waits more than it computes
-	$(BIN)/python -m pytest -m cluster -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m cluster -n 2 --dist loadfile --no-loadscope-reorder
 
 fast: .venv/ready chromium  ## the part that needs no cluster
 	$(BIN)/python -m pytest -m "not cluster" -n 2 --dist loadfile
