@@ -1,6 +1,7 @@
 """Ray: connect to a cluster or embed one, and train packs as Tune trials."""
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -127,8 +128,7 @@ class Setup:
 
 def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
     """Train ``packs`` as Tune trials, longest first; each writes its own rows. Never raises for a lost pack."""
-    with session(setup, progress) as (where, stop):
-        common, relay = origin(setup, where), Relay(progress, stop)
+    with session(setup, progress) as (common, relay, where):
         left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
         try:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
@@ -145,8 +145,7 @@ def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
 def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
     """Train the packs that ``chooser`` asks for, side by side and one more waiting, until it asks for no more."""
     side = setup.side_by_side
-    with session(setup, progress) as (where, stop):
-        common, relay = origin(setup, where), Relay(progress, stop)
+    with session(setup, progress) as (common, relay, where):
         searcher = PackSearcher(
             chooser, setup.device, side, lambda i: relay.limited(job(i, chooser.packs[i]) | common), setup.budget
         )
@@ -158,11 +157,12 @@ def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
     return Trained(lost=searcher.lost, error=errors[0]) if searcher.lost else Trained()
 
 
-def origin(setup: Setup, where: tune.RunConfig) -> dict[str, Any]:
-    """What a trial is told beside its pack: where rows go, and the code that makes them."""
+def origin(setup: Setup, states: str) -> dict[str, Any]:
+    """What a trial is told beside its pack: where rows and checkpoints (``states``) go, the code that makes them."""
     return {
-        "mark": f"{where.storage_path}/{nodes.MARK}" if setup.shared and not where.storage_filesystem else "",
+        "mark": f"{states}/{nodes.MARK}" if setup.shared and "://" not in states else "",
         "out": setup.out if "://" in setup.out else storage.locate(setup.out)[1],
+        "states": states,
         "device": setup.device,
         "to_the_end": setup.to_the_end,
         "code": provenance.code(),
@@ -173,26 +173,27 @@ def origin(setup: Setup, where: tune.RunConfig) -> dict[str, Any]:
 
 def job(number: int, pack: Pack) -> dict[str, Any]:
     """A pack as a trial is told of it."""
-    return {"pack": number, "family": pack.family, "columns": pack.columns, "size": pack.size, "largest": 0}
+    columns = json.dumps(pack.columns)
+    return {"pack": number, "family": pack.family, "columns": columns, "size": pack.size, "largest": 0}
 
 
 @contextlib.contextmanager
-def session(setup: Setup, progress: Progress) -> Iterator[tuple[tune.RunConfig, Event]]:
-    """While packs are trained: where Tune keeps its files, and the event that a signal sets."""
+def session(setup: Setup, progress: Progress) -> Iterator[tuple[dict[str, Any], "Relay", str]]:
+    """While packs are trained: what all are told, what follows them, where Tune keeps its files."""
     with contextlib.ExitStack() as stack:
+        where = stack.enter_context(TemporaryDirectory(prefix="widthlaw-"))
+        states = f"{where}/states"
         if setup.shared:
             name = f"tune/{uuid.uuid4().hex[:12]}"  # its own: several drivers may be at work in an object store
             filesystem, mine = storage.within(setup.out, name)
+            states = mine if (local := storage.is_local(filesystem)) else storage.beside(setup.out, name)
             stack.callback(forget, filesystem, mine)
-            if local := storage.is_local(filesystem):
+            if local:
                 nodes.check(setup.out, f"{name}/{nodes.MARK}")
-            where = tune.RunConfig(storage_path=mine, storage_filesystem=None if local else filesystem)
-        else:
-            where = tune.RunConfig(storage_path=stack.enter_context(TemporaryDirectory(prefix="widthlaw-")))
         stop = stack.enter_context(interrupt.noted())
         stack.enter_context(progress)
         try:
-            yield where, stop
+            yield origin(setup, states), Relay(progress, stop), where
         except nodes.UnsharedError as error:
             raise EngineError(f"--out {setup.out}: {error}") from None
 
@@ -205,9 +206,8 @@ def forget(filesystem: Any, folder: str) -> None:
 
 
 def fit(
-    what: dict[str, Any], how: dict[str, Any], name: str, request: dict[str, float], relay: "Relay",
-    where: tune.RunConfig,
-) -> list[str]:  # fmt: skip
+    what: dict[str, Any], how: dict[str, Any], name: str, request: dict[str, float], relay: "Relay", where: str
+) -> list[str]:
     """One Tune run, ``what`` being arguments of the tuner and ``how`` of its config: the last lines of its errors."""
     relay.errors = []
     tuner = tune.Tuner(
@@ -221,10 +221,9 @@ def fit(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=where.storage_path,
-            storage_filesystem=where.storage_filesystem,
+            storage_path=where,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=1, checkpoint_at_end=False),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # none: a pack keeps its own
             callbacks=[relay],
             verbose=0,
         ),

@@ -322,3 +322,16 @@ def test_a_shard_that_is_written_anew_while_it_is_read_is_read_again(out, monkey
     monkeypatch.setattr(shards, "read_once", meanwhile)
     table, foreign = records.read_rows(out)
     assert foreign == [] and sorted(table["m"].to_pylist()) == list(range(10))
+
+
+def test_a_shard_is_read_from_the_disk_again_only_when_it_has_changed(out, monkeypatch):
+    read, opened = shards.read_once, []
+    monkeypatch.setattr(shards, "read_once", lambda *arguments: (opened.append(arguments[1]), read(*arguments))[1])
+    first, last = sorted(str(path) for path in Path(out, "rows").iterdir())
+    before, _ = records.read_rows(out)
+    assert opened == [first, last]
+    opened.clear()
+    assert records.read_rows(out)[0].equals(before) and opened == []
+    Path(first).write_bytes(b"of no use")
+    assert [file.path for file in records.read_rows(out)[1]] == [first]
+    assert set(opened) == {first}, "and the other is remembered"

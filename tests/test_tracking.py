@@ -264,6 +264,24 @@ def test_a_point_that_grew_is_written_anew(out: str) -> None:
     assert table(uri)[f"{FAMILY} n=4..6 m=2..16, 5 seeds"].data.metrics["trainings"] == 3 * SEEDS + 3 * 3
 
 
+def test_while_the_sweep_goes_on_a_point_is_written_anew_only_when_much_is_new(out: str) -> None:
+    """One training of five, two, three, five: the third is not yet twice as many as two."""
+    uri, going_on = tracking.default_uri(out), threading.Event()
+    for path in Path(out, "rows").iterdir():
+        path.unlink()
+    for seeds, expected in (
+        (range(1), Synced(created=1)),
+        (range(1, 2), Synced(updated=1)),
+        (range(2, 3), Synced()),
+        (range(3, SEEDS), Synced(updated=1)),
+        (range(SEEDS), Synced(unchanged=1)),
+    ):
+        write_rows(out, AXES | {"n": [4], "m": [4]}, seeds)
+        assert tracking.sync(out, uri, over=going_on) == expected, seeds
+    assert tracking.sync(out, uri) == Synced(unchanged=1)
+    assert table(uri)["n=4 m=4"].data.metrics["trainings"] == SEEDS
+
+
 def test_a_deleted_store_is_made_again_without_a_word(out: str, capfd: pytest.CaptureFixture[str]) -> None:
     uri = tracking.default_uri(out)
     tracking.sync(out, uri, law=LAW)

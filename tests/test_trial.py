@@ -1,5 +1,6 @@
 """A trial goes on from its checkpoint, with the same bits and without training again."""
 
+import json
 import os
 
 import pytest
@@ -17,11 +18,16 @@ CELLS = seeds(two_layer_relu.Cell(m=16, n=24, d=8), 5)
 
 
 def config(out):
-    job = {"family": "two_layer_relu", "columns": plan.to_columns(CELLS), "size": len(CELLS), "out": str(out)}
+    job = {
+        "family": "two_layer_relu",
+        "columns": json.dumps(plan.to_columns(CELLS)),
+        "size": len(CELLS),
+        "out": str(out),
+    }
     return {
         "job": job
         | {"pack": 0, "device": "cpu", "code": provenance.code(), "commit": "", "data_dir": "", "to_the_end": False}
-        | {"largest": 0, "mark": ""}
+        | {"largest": 0, "mark": "", "states": f"{out}/states"}
     }
 
 
@@ -30,14 +36,13 @@ def test_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
     first, began = PackTrial(config(tmp_path)), now()
     for _ in range(3):
         assert not first.step()["done"], "the pack is too short to test anything"
-    (tmp_path / "checkpoint").mkdir()
-    first.save_checkpoint(str(tmp_path / "checkpoint"))
     second = PackTrial(config(tmp_path))
-    second.load_checkpoint(str(tmp_path / "checkpoint"))
-    assert second.progress.parts[0].k == first.progress.parts[0].k > 0
+    taken_up = second.take_up()
+    assert taken_up.parts[0].k == first.progress.parts[0].k > 0
     assert second.seconds == first.seconds > 0
     while not second.step()["done"]:
-        pass
+        assert list((tmp_path / "states").iterdir()) == [tmp_path / "states" / "pack-0.pt"]
+    assert not list((tmp_path / "states").iterdir()), "of no use once the rows are written"
     rows = by_id(pack.rows(second.progress.whole))
     assert_same_bits(rows, trained("two_layer_relu", CELLS))
     recorded = records.read_rows(str(tmp_path))[0].to_pylist()

@@ -103,6 +103,13 @@ def write_child(
     return "unchanged" if good else "updated" if found else "created"
 
 
+def much_is_new(plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]) -> bool:
+    """Whether a grid point has no run yet, all of its trainings, or twice as many as its run tells of: so that none is
+    written anew for each pack while the sweep goes on."""
+    told = max((run.data.metrics.get("trainings", 0.0) for run in found), default=0.0)
+    return bool(point.counts["trainings"] >= (2 * told if plan.get("adaptive") else min(2 * told, plan["seeds"])))
+
+
 def says(run: Any, own: Mapping[str, str], point: catalogue.Point) -> bool:
     """Whether a run has the tags ``own`` and the point's numbers of trainings and outcomes."""
     counts = {name: run.data.metrics.get(name) for name in point.counts}

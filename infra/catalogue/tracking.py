@@ -42,6 +42,8 @@ __all__ = [
     "ui_command",
 ]
 
+PAUSE = 10  # times as long as a sync takes is waited for the next: the cores are there to train
+
 
 @dataclass(frozen=True)
 class Synced:
@@ -65,8 +67,9 @@ def sync(
 
     ``artifacts`` are files for the plan's run, by name in the results folder or by absolute local path. ``law`` is what
     was fitted: {"exponent", "interval", ...}, or {title: {"law": {...}}}. Both go to every plan in ``plan_ids``
-    (default: all). With ``over`` the sweep still runs: rows and laws are left for later, and the sync ends early when
-    ``over`` is set. TrackingError as in ``check``; ResultsError when ``out`` or an artifact cannot be read.
+    (default: all). With ``over`` the sweep still runs: rows, laws and points with little news are left for later, and
+    the sync ends early when ``over`` is set. TrackingError as in ``check``; ResultsError when ``out`` or an artifact
+    cannot be read.
     """
     check(tracking_uri)
     files = {Path(name).name: read_file(out, name) for name in artifacts}
@@ -82,6 +85,8 @@ def sync(
                 for point in catalogue.points(plan, rows):
                     if over and over.is_set():
                         return Synced(**counts)
+                    if over and not runs.much_is_new(plan, point, children.get(point.point_id, [])):
+                        continue
                     counts[runs.write_child(mlflow, parent, plan, point, children.get(point.point_id, []))] += 1
                 runs.write_parent(mlflow, parent, plan, rows, law, files, final=over is None)
     return Synced(**counts)
@@ -156,7 +161,7 @@ def following(
                 if not told and not over.is_set():
                     say(f"MLflow is not up to date ({error}); training goes on")
                 told = True
-            pause = max(every, 10 * (time.monotonic() - began))
+            pause = max(every, PAUSE * (time.monotonic() - began))
 
     thread = threading.Thread(target=follow, name="mlflow", daemon=True)
     thread.start()

@@ -99,8 +99,10 @@ def peak(module: Any, cell: Any) -> int:
     with Live() as drawing:
         state = module.draw(cell)
     size = held(state)
-    followed = torch.device("meta") if size > SMALL else None
-    stacked = module.State(*(torch.stack([x, x]) for x in (y.to(followed) for y in state)))
+    if size > SMALL:
+        stacked = module.State(*(torch.empty((2, *x.shape), dtype=x.dtype, device="meta") for x in state))
+    else:
+        stacked = module.State(*(torch.stack([x, x]) for x in state))
 
     def of(function: Callable[[Any], Any]) -> int:
         with Live() as live, torch.no_grad():

@@ -1,5 +1,7 @@
 """One shard of rows: read, and checked on the way, for others may have written it."""
 
+from functools import lru_cache
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -9,19 +11,41 @@ from infra.store.storage import UNREADABLE, ResultsError, locate
 NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
 LARGEST = 2**30  # bytes of a shard when read; ours have a few MB
 AT_ONCE = 1024  # rows
+SMALL, KEPT = 2**18, 1024  # bytes of a shard's file that is remembered, and how many are: half a GB when read, at most
 Expected = tuple[str, pa.Schema]  # a family and its schema
 
 
 def read(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
     """``read_once``, once more where it fails: an object store reads in parts, and a shard that another driver writes
-    anew meanwhile, with the same cells and another length, then looks damaged."""
+    anew meanwhile, with the same cells and another length, then looks damaged. One that is read whole, and is small, is
+    remembered while it is the same file: MLflow follows a sweep, and its end reads it all twice."""
+    info = locate(out)[0].get_file_info(path)
+    if columns is None and info.is_file and info.size <= SMALL:
+        return checked(remembered(out, path, info.mtime_ns, info.size), expected)
+    return checked(read_again(out, path, columns), expected)
+
+
+@lru_cache(maxsize=KEPT)
+def remembered(out: str, path: str, _changed: int | None, _size: int) -> pa.Table:
+    """A whole shard, by when it was changed (ns since 1970, as far as the store tells) and its size."""
+    return read_again(out, path, None)
+
+
+def read_again(out: str, path: str, columns: list[str] | None) -> pa.Table:
     try:
-        return read_once(out, path, columns, expected)
+        return read_once(out, path, columns)
     except UNREADABLE:
-        return read_once(out, path, columns, expected)
+        return read_once(out, path, columns)
 
 
-def read_once(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
+def checked(table: pa.Table, expected: Expected | None) -> pa.Table:
+    """``table``. ArrowInvalid where it is not of the family that it names, if that is the expected one."""
+    if expected and table["family"].unique().to_pylist() == [expected[0]]:
+        check_columns(table.schema, expected[1])
+    return table
+
+
+def read_once(out: str, path: str, columns: list[str] | None) -> pa.Table:
     """The rows of one shard. One of UNREADABLE if it is none, ResultsError if it has another schema version."""
     with locate(out)[0].open_input_file(path) as file:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
@@ -39,10 +63,7 @@ def read_once(out: str, path: str, columns: list[str] | None, expected: Expected
                     break
     if size > LARGEST:
         raise pa.ArrowInvalid(f"it is too large for a shard of rows, more than {LARGEST / 2**30:g} GiB when read")
-    table = pa.Table.from_batches(parts, schema=None if parts else parquet.schema_arrow)
-    if expected and table["family"].unique().to_pylist() == [expected[0]]:
-        check_columns(table.schema, expected[1])
-    return table
+    return pa.Table.from_batches(parts, schema=None if parts else parquet.schema_arrow)
 
 
 def check_columns(found: pa.Schema, expected: pa.Schema) -> None:
