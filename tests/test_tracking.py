@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import itertools
 import json
 import os
 import signal
@@ -143,14 +144,15 @@ def test_a_point_says_what_its_rows_say(out: str) -> None:
     assert outcomes == {"fit", "unfit"}
 
 
-def test_the_loss_curve_is_the_median_over_seeds_at_every_step_that_was_looked_at(out: str) -> None:
+def test_the_loss_curve_is_the_median_over_seeds_at_steps_that_were_looked_at(out: str) -> None:
     uri = tracking.default_uri(out)
     tracking.sync(out, uri)
     run = table(uri)["n=6 m=4"]
     history = tracking.client(uri).get_metric_history(run.info.run_id, "median loss")
     curves = [dict(zip(row["curve_step"], row["curve_loss"], strict=True)) for row in point_rows(out, n=6, m=4)]
     assert len({len(curve) for curve in curves}) > 1
-    assert sorted(entry.step for entry in history) == sorted({step for curve in curves for step in curve})
+    looked, told = sorted({step for curve in curves for step in curve}), sorted(entry.step for entry in history)
+    assert set(told) <= set(looked) and len(told) == min(len(looked), catalogue.CURVE)
     for entry in history:
         latest = [curve[max(step for step in curve if step <= entry.step)] for curve in curves]
         assert entry.value == pytest.approx(statistics.median(latest), rel=FOUR_DIGITS)
@@ -166,6 +168,14 @@ def test_a_curve_by_hand() -> None:
     assert catalogue.loss_curve(rows) == [(0, 4.0), (1, 2.5), (2, 2.5)]
     assert catalogue.loss_curve(rows.slice(2)) == [(0, 9.0), (1, 7.0)]  # the median diverges: nothing to draw
     assert catalogue.loss_curve(rows.slice(3)) == []
+
+
+def test_of_a_long_curve_some_steps_are_kept_with_the_first_and_the_last() -> None:
+    steps = list(range(100))
+    curve = catalogue.loss_curve(pa.table({"curve_step": [steps], "curve_loss": [[100.0 - step for step in steps]]}))
+    assert len(curve) == catalogue.CURVE and (curve[0], curve[-1]) == ((0, 100.0), (99, 1.0))
+    assert {later - step for (step, _), (later, _) in itertools.pairwise(curve)} == {4, 5}, "99 / 23, rounded"
+    assert all(value == 100 - step for step, value in curve)
 
 
 def test_the_order_of_points_is_that_of_their_values() -> None:

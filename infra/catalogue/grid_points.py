@@ -16,6 +16,7 @@ from infra.store import records
 from infra.store.schema import HEAD
 
 OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
+CURVE = 24  # steps of a loss curve
 NOT_MEASURED = {"success", "pack_seconds", "threads", "worker"}  # numbers that are not a median over seeds
 
 
@@ -119,12 +120,16 @@ def loss_curve(rows: pa.Table) -> list[tuple[int, float]]:
     """(step, median loss over seeds), at every step at which some seed was looked at.
 
     A training counts with its latest value at or before the step, a finished one keeps its last; NaN counts as
-    infinite; steps where the median is not finite are left out. The last value is then ``median loss``.
+    infinite; steps where the median is not finite are left out. The last value is then ``median loss``. Of more than
+    CURVE steps as many are kept, evenly spread over those taken, with the first and the last: MLflow writes each with a
+    row of its database. The rows have all of them.
     """
     if "curve_loss" not in rows.column_names:
         return []
     steps, middle, *_ = along(rows.select(["curve_step", "curve_loss"]).to_pandas(), "loss")
-    return [(int(step), digits(value)) for step, value in zip(steps, middle, strict=True) if math.isfinite(value)]
+    curve = [(int(step), digits(value)) for step, value in zip(steps, middle, strict=True) if math.isfinite(value)]
+    kept = min(CURVE, len(curve))
+    return [curve[round(i * (len(curve) - 1) / max(1, kept - 1))] for i in range(kept)]
 
 
 def time_span(rows: pa.Table) -> tuple[int, int]:
