@@ -4,13 +4,10 @@ import contextlib
 import json
 import logging
 import os
-import re
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
 from typing import Any
 
 import ray
@@ -26,15 +23,13 @@ from infra.planning import memory
 from infra.planning.memory import Budget
 from infra.planning.packs import Pack
 from infra.progress import Progress
+from infra.relay import Gone, Relay, Stopped
 from infra.store import storage
-from infra.trial import UNSEEN, PackTrial
+from infra.trial import PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
 DEAD = "actor is dead"  # how Ray says that a worker's process is gone
 TOKEN = "RAY_AUTH_MODE=token, and the cluster's ~/.ray/auth_token here"
-STARVED = "out of memory issue"  # and that it has killed it itself
-FAILURE = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.M)  # Tune's line above an error
-RAISED = re.compile(r"(?:\x1b\[\d+m)?ray::")  # how an error begins that was raised in a worker, which lives on
 
 # Tune would hand the keys of a store on to its workers, and Ray write them into its logs: each node has its own.
 class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
@@ -138,6 +133,8 @@ def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
                     left = [relay.limited(job) for job in left if not progress.finished(job["pack"])]
         except Stopped:
             return Trained(interrupted=True)
+        except Gone as gone:
+            return Trained(lost=sum(not progress.finished(i) for i in range(len(packs))), error=str(gone))
     reasons = [error for error in errors if DEAD not in error] or errors
     return Trained(lost=len(left), error=reasons[0]) if left and reasons else Trained()
 
@@ -154,6 +151,8 @@ def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
             errors = fit({}, how, setup.name, setup.request, relay, where)
         except Stopped:
             return Trained(interrupted=True)
+        except Gone as gone:
+            return Trained(lost=len(searcher.flying), error=str(gone))
     return Trained(lost=searcher.lost, error=errors[0]) if searcher.lost else Trained()
 
 
@@ -178,7 +177,7 @@ def job(number: int, pack: Pack) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def session(setup: Setup, progress: Progress) -> Iterator[tuple[dict[str, Any], "Relay", str]]:
+def session(setup: Setup, progress: Progress) -> Iterator[tuple[dict[str, Any], Relay, str]]:
     """While packs are trained: what all are told, what follows them, where Tune keeps its files."""
     with contextlib.ExitStack() as stack:
         where = stack.enter_context(TemporaryDirectory(prefix="widthlaw-"))
@@ -193,7 +192,7 @@ def session(setup: Setup, progress: Progress) -> Iterator[tuple[dict[str, Any], 
         stop = stack.enter_context(interrupt.noted())
         stack.enter_context(progress)
         try:
-            yield origin(setup, states), Relay(progress, stop), where
+            yield origin(setup, states), Relay(progress, stop, alone=not setup.shared), where
         except nodes.UnsharedError as error:
             raise EngineError(f"--out {setup.out}: {error}") from None
 
@@ -206,7 +205,7 @@ def forget(filesystem: Any, folder: str) -> None:
 
 
 def fit(
-    what: dict[str, Any], how: dict[str, Any], name: str, request: dict[str, float], relay: "Relay", where: str
+    what: dict[str, Any], how: dict[str, Any], name: str, request: dict[str, float], relay: Relay, where: str
 ) -> list[str]:
     """One Tune run, ``what`` being arguments of the tuner and ``how`` of its config: the last lines of its errors."""
     relay.errors = []
@@ -230,78 +229,3 @@ def fit(
     )
     tuner.fit()
     return relay.errors
-
-
-def last_failure(trial: Any) -> str:
-    """The text of a trial's last failure, "" if it is not known. Tune keeps the exception too, pickled, in a folder in
-    which others may write: that is read by nobody."""
-    trial.run_metadata.pickled_error_filename = None
-    try:
-        return FAILURE.split(Path(trial.error_file).read_text(errors="replace"))[-1].strip()
-    except (OSError, TypeError):
-        return ""
-
-
-class Stopped(BaseException):
-    """A signal was heard. Not an Exception: Tune would wait for its trials to end."""
-
-
-class Relay(tune.Callback):  # type: ignore[misc]
-    """Hands the packs' reports to the progress display, and a signal to Tune's loop, which turns ten times a second.
-
-    A pack whose worker has died is taken up again in halves: the kernel and Ray kill a worker that takes too much
-    memory. ``largest``: of such packs, trainings at a time at most.
-    """
-
-    def __init__(self, progress: Progress, stop: Event):
-        self.progress, self.stop = progress, stop
-        self.largest: dict[int, int] = {}
-        self.short: set[int] = set()  # packs of which it is known that memory was short
-        self.errors: list[str] = []  # of packs that were given up, in one line each
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks to restore them, which we never do; the display stays here."""
-        return {}
-
-    def on_step_begin(self, **_: Any) -> None:
-        if self.stop.is_set():
-            raise Stopped
-
-    def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
-        number = trial.config["job"]["pack"]
-        if result["short"] and number not in self.short:
-            self.short.add(number)
-            self.tell(number, f"too little memory ({result['short']})", result["largest"])
-        self.progress.update(number, result["outcomes"])
-
-    def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
-        self.halve(trial, last_failure(trial))
-
-    def on_trial_error(self, *, trial: Any, **_: Any) -> None:
-        told = last_failure(trial)
-        self.errors.append("Ray killed a worker for want of memory" if STARVED in told else storage.last_line(told))
-        self.halve(trial, told)
-
-    def halve(self, trial: Any, told: str) -> None:
-        """Where a worker is gone, its pack goes on in halves, from its last checkpoint if it has one. ``told``: the
-        text of the error."""
-        if UNSEEN in told:  # whatever that node trains would be lost
-            raise nodes.UnsharedError(storage.last_line(told).partition(": ")[2])
-        job = trial.config["job"]
-        if RAISED.match(told) and not memory.lacking(told):
-            if not storage.of_files(told):  # the error is in the code, and will be again
-                trial.max_failures = 1
-            return  # the worker lives
-        before = job["largest"] or job["size"]
-        job["largest"] = self.largest[job["pack"]] = -(-before // 2)
-        if job["largest"] < before:
-            self.tell(job["pack"], "its worker was lost, perhaps for want of memory", job["largest"])
-
-    def limited(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The job of a pack with what is known of its size."""
-        return job | {"largest": self.largest.get(job["pack"], 0)}
-
-    def tell(self, number: int, what: str, largest: int) -> None:
-        """One line to the user, above the display."""
-        line = f"pack {number}: {what}; it goes on with at most {largest} trainings at a time, and the same rows"
-        self.progress.console.print(line, soft_wrap=True, highlight=False, markup=False)

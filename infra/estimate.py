@@ -25,10 +25,11 @@ def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any]) -> str:
         rate, each_step = speed(packs[0])[0], speed(packs[-1])[1]
         times = [pack.flops / rate + pack.steps * each_step for pack in packs]
         minutes = (max(sum(times) / min(cpus, len(packs)), max(times)) + START_SECONDS) / 60
-        mebibytes = max(pack.peak for pack in packs) / 2**20
+        peak = max(pack.peak for pack in packs) / 2**20
+        mebibytes = f"{peak:,.0f}" if peak >= 10 else f"{peak:.2g}"
         lines += [
             f"FLOPs      about {sum(pack.flops for pack in packs):.3g}, if every training ran to its budget",
-            f"memory     about {mebibytes:.2g} MiB a pack at its peak, {cpus} packs at a time on this machine's CPUs",
+            f"memory     about {mebibytes} MiB a pack at its peak, {cpus} packs at a time on this machine's CPUs",
             f"time       at most about {minutes:.1f} min, {START_SECONDS} s of it to start; "
             f"measured {rate / 1e9:.2g} GFLOP/s a CPU, {each_step * 1e6:.0f} us a step of the smallest pack",
         ]

@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,26 +111,36 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     def keep(self, progress: halving.Parts) -> None:
         """Write the checkpoint. Where that fails, as on a full disk, training goes on: the rows are what counts."""
         content = io.BytesIO()
-        torch.save(halving.save(progress) | {"pack_seconds": self.seconds}, content)
+        torch.save(halving.save(progress) | {"of": self.of, "pack_seconds": self.seconds}, content)
         with contextlib.suppress(ResultsError):
             storage.write_bytes(self.job["states"], self.state, content.getvalue())
 
+    @property
+    def of(self) -> list[Any]:
+        """What a checkpoint is of: code, family and cells."""
+        return [self.job[name] for name in ("code", "family", "columns", "size")]
+
     def take_up(self) -> halving.Parts:
-        """The pack as its checkpoint has it, from tensors and plain containers, nothing else is let in; else new."""
-        job = self.job
-        filesystem, path = storage.within(job["states"], self.state)
-        try:
-            with filesystem.open_input_file(path) as file:
-                content = file.read()
-        except FileNotFoundError:
+        """The pack as its checkpoint has it, else new: also where the checkpoint cannot be read, or is another's."""
+        job, saved = self.job, self.saved()
+        if saved.pop("of", None) != self.of:
             how = {"to_the_end": job["to_the_end"], "largest": job["largest"]}
             return halving.start(job["family"], self.cells, self.device, **how)
-        saved = torch.load(io.BytesIO(content), weights_only=True, map_location=self.device)
         self.seconds = saved.pop("pack_seconds")
         progress = halving.resume(saved, self.cells, self.device)
         if job["largest"]:
             halving.limit(progress, job["largest"])
         return progress
+
+    def saved(self) -> dict[str, Any]:
+        """What the checkpoint holds: tensors and plain containers, nothing else is let in. {} if it cannot be read."""
+        filesystem, path = storage.within(self.job["states"], self.state)
+        try:
+            with filesystem.open_input_file(path) as file:
+                found = torch.load(io.BytesIO(file.read()), weights_only=True, map_location=self.device)
+        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def forget(self) -> None:
         """Delete the checkpoint, if there is one: the rows are written."""

@@ -3,10 +3,12 @@
 import logging
 import math
 import os
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra import environment
@@ -83,3 +85,19 @@ def test_of_a_node_that_was_asked_only_its_loss_is_passed_over(engine, monkeypat
     assert asked(lambda: __import__("infra.absent")) == "has no widthlaw: install it on every node"
     monkeypatch.setattr(nodes, "SECONDS", 1)
     assert asked(lambda: time.sleep(30)).startswith("does not answer within 1 s")
+
+
+def test_when_the_only_node_is_gone_it_ends(engine, monkeypatch):
+    """The last test here: it kills the node."""
+    monkeypatch.setattr("infra.relay.SILENT", 0.2)
+    relay, among_many = (engine.Relay(None, threading.Event(), alone=alone) for alone in (True, False))
+    time.sleep(0.3)
+    relay.on_step_begin()
+    (node,) = [one for one in psutil.Process().children(recursive=True) if one.name() == "raylet"]
+    node.kill()
+    deadline = time.monotonic() + 30
+    while any(one["Alive"] for one in engine.ray.nodes()) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    with pytest.raises(engine.Gone, match=r"^Ray's own node has died"):
+        relay.on_step_begin()
+    among_many.on_step_begin()

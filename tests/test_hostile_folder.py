@@ -17,7 +17,7 @@ import torch
 from test_trial import config
 
 from analysis import difference, report
-from infra import engine, launch, options, plan_file
+from infra import engine, launch, options, plan_file, relay
 from infra.catalogue import tracking
 from infra.commands import cli
 from infra.launch import Sweep, every
@@ -291,10 +291,16 @@ def test_no_pickle_is_opened_where_a_checkpoint_should_be(world):
     place, sign = world / "du" / "states", world / "run"
     place.mkdir()
     trial = PackTrial(config(world / "du"))
-    for content in (pickle.dumps(Evil(sign), protocol=2), saved({"pack_seconds": Evil(sign)})):
+    of = {"of": trial.of, "pack_seconds": 1.0}
+    for content in (
+        pickle.dumps(Evil(sign), protocol=2),
+        saved(of | {"k": Evil(sign)}),
+        b"",
+        saved([1]),
+        saved({"of": [1]}),
+    ):
         (place / "pack-0.pt").write_bytes(content)
-        with pytest.raises(pickle.UnpicklingError):
-            trial.step()
+        assert trial.take_up().whole.rows == {} and trial.seconds == 0, "it starts anew"
     assert not sign.exists()
 
 
@@ -312,7 +318,7 @@ def test_of_an_error_the_text_is_read_alone(world):
     (world / "du" / "error.pkl").write_bytes(pickle.dumps(Evil(world / "run")))
     known = SimpleNamespace(pickled_error_filename="error.pkl")
     trial = SimpleNamespace(error_file=str(world / "du" / "error.txt"), run_metadata=known)
-    told = engine.last_failure(trial)
+    told = relay.last_failure(trial)
     assert told.splitlines()[-1] == "RuntimeError: stack expects each tensor to be equal size"
     assert engine.RAISED.match(told) and not storage.of_files(told)
     assert known.pickled_error_filename is None, "Tune opens it otherwise when it collects its results"

@@ -153,15 +153,14 @@ def following(
     def follow() -> None:
         told, pause = False, every
         while not over.wait(pause):
-            began = time.monotonic()
+            began, pause = time.monotonic(), every
             try:
                 sync(out, tracking_uri, plan_ids=plan_ids, over=over)
-                told = False
+                told, pause = False, max(every, PAUSE * (time.monotonic() - began))
             except (TrackingError, ResultsError) as error:
                 if not told and not over.is_set():
                     say(f"MLflow is not up to date ({error}); training goes on")
                 told = True
-            pause = max(every, PAUSE * (time.monotonic() - began))
 
     thread = threading.Thread(target=follow, name="mlflow", daemon=True)
     thread.start()

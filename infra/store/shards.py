@@ -1,7 +1,5 @@
 """One shard of rows: read, and checked on the way, for others may have written it."""
 
-from functools import lru_cache
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -11,8 +9,9 @@ from infra.store.storage import UNREADABLE, ResultsError, locate
 NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
 LARGEST = 2**30  # bytes of a shard when read; ours have a few MB
 AT_ONCE = 1024  # rows
-SMALL, KEPT = 2**18, 1024  # bytes of a shard's file that is remembered, and how many are: half a GB when read, at most
+SMALL, KEPT = 2**18, 2**10  # bytes of a shard that is remembered, and how many are: a quarter of a GiB in all
 Expected = tuple[str, pa.Schema]  # a family and its schema
+remembered: dict[tuple[str, int | None, int | None], pa.Table] = {}  # by path, ns of the last change, bytes
 
 
 def read(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
@@ -20,15 +19,13 @@ def read(out: str, path: str, columns: list[str] | None, expected: Expected | No
     anew meanwhile, with the same cells and another length, then looks damaged. One that is read whole, and is small, is
     remembered while it is the same file: MLflow follows a sweep, and its end reads it all twice."""
     info = locate(out)[0].get_file_info(path)
-    if columns is None and info.is_file and info.size <= SMALL:
-        return checked(remembered(out, path, info.mtime_ns, info.size), expected)
-    return checked(read_again(out, path, columns), expected)
-
-
-@lru_cache(maxsize=KEPT)
-def remembered(out: str, path: str, _changed: int | None, _size: int) -> pa.Table:
-    """A whole shard, by when it was changed (ns since 1970, as far as the store tells) and its size."""
-    return read_again(out, path, None)
+    known = path, info.mtime_ns, info.size
+    if columns is None and (table := remembered.get(known)):
+        return checked(table, expected)
+    table = read_again(out, path, columns)
+    if columns is None and table.nbytes <= SMALL and len(remembered) < KEPT:
+        remembered[known] = table
+    return checked(table, expected)
 
 
 def read_again(out: str, path: str, columns: list[str] | None) -> pa.Table:
