@@ -131,7 +131,8 @@ def offsets(size: int, count: int, round_: int) -> list[int]:
 
 
 def peer(name: str, rows: Any, round_: int, folder: Path) -> dict[str, Any]:
-    """One peer on its sample: seconds, what they make of the whole sweep, and the share of equal outcomes."""
+    """One peer on its sample: seconds, what they make of the whole sweep, the share of equal outcomes, and of those that
+    fit, how many do so at the same step."""
     chosen = sample(rows, name, round_)
     cells, result = folder / "cells.json", folder / "result.json"
     cells.write_text(json.dumps(chosen[list(CELL)].to_dict("records")))
@@ -139,10 +140,14 @@ def peer(name: str, rows: Any, round_: int, folder: Path) -> dict[str, Any]:
     told = json.loads(result.read_text())
     ours = chosen.outcome.replace("stalled", "unfit")  # the peers go on to the end
     same = [outcome == one for (outcome, _), one in zip(told["results"], ours, strict=True)]
+    fits = [
+        (count, mine) for (outcome, count), mine in zip(told["results"], chosen.steps, strict=True) if outcome == "fit"
+    ]
     found.pop("output")
     whole = told["seconds"] * len(rows) / len(chosen)
     flops = float((4 * chosen.n * chosen.d * chosen.m * chosen.end).sum())
     counts = {"cells": len(chosen), "training": told["seconds"], "flops": flops}
+    counts |= {"fits": len(fits), "same_steps": sum(count == mine for count, mine in fits)}
     return found | counts | {"whole": whole, "same": sum(same) / len(same)}
 
 

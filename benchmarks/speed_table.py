@@ -54,11 +54,13 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]], whole: list[dict[str,
         f" is there {spread([one['ending'] for one in ours])} s after the last.",
         f"Without `--stop-hopeless`: {spread([one['seconds'] for one in whole])} s,"
         f" {spread([100 * share for share in outside_of(whole)])}% not spent training.",
+        "Start and end are the same for any sweep of this many grid points: the share falls with the training. A pack's"
+        " time is that of the clock, in which it may have waited for a core that the driver or MLflow took.",
         "",
         "A peer trains a sample of these cells, every k-th by cost, in each round, and all of them to the end; its",
         "imports and Ray's start are not in its time, but in its CPU s and GiB. *times*: its seconds per training over",
         "widthlaw's, everything included. *peak*: operations of the steps' matrix products a second over those of a",
-        "large matrix product on both cores.",
+        "large matrix product on both cores. *same*: of its outcomes, and of the steps at which those that fit do so.",
         "",
     ]
 
@@ -99,7 +101,7 @@ def table(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]
         "CPU s a training",
         "% of peak",
         "GiB",
-        "same outcome",
+        "same",
     )
     lines = [f"| {' | '.join(columns)} |", "|---|---|---|---|---|---|---|---|---|"]
     rate = [3600 * one["cells"] / one["seconds"] for one in ours]
@@ -118,9 +120,10 @@ def table(rounds: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]
         peak = max(peer["peak_bytes"] for peer in peers) / 2**30
         share = [100 * one["flops"] / one["training"] / our["peak"] for one, our in zip(peers, ours, strict=True)]
         same = sum(peer["same"] * peer["cells"] for peer in peers) / sum(peer["cells"] for peer in peers)
+        steps = sum(peer["same_steps"] for peer in peers) / max(1, sum(peer["fits"] for peer in peers))
         lines.append(
             f"| {name} | {peers[0]['cells']} | {spread(rate)} | {spread(ratios, ',.1f')} | {BARS.get(name, '')}"
-            f" | {spread(cpu, ',.2f')} | {spread(share, '.1f')} | {peak:.1f} | {same:.1%} |"
+            f" | {spread(cpu, ',.2f')} | {spread(share, '.1f')} | {peak:.1f} | {same:.1%}, {steps:.1%} |"
         )
     return lines
 

@@ -320,10 +320,10 @@ def test_of_an_error_the_text_is_read_alone(world):
     trial = SimpleNamespace(error_file=str(world / "du" / "error.txt"), run_metadata=known)
     told = relay.last_failure(trial)
     assert told.splitlines()[-1] == "RuntimeError: stack expects each tensor to be equal size"
-    assert engine.RAISED.match(told) and not storage.of_files(told)
+    assert relay.RAISED.match(told) and not storage.of_files(told)
     assert known.pickled_error_filename is None, "Tune opens it otherwise when it collects its results"
     assert not (world / "run").exists()
-    assert not engine.RAISED.match(ERROR.splitlines()[1])
+    assert not relay.RAISED.match(ERROR.splitlines()[1])
     for name, told in (("FileNotFoundError", True), ("infra.store.storage.ResultsError", True), ("ValueError", False)):
         assert storage.of_files(f"ray::f()\n  File x\nKeyError: 1\n{name}: [Errno 2] no\nmore") == told
 
