@@ -2,8 +2,7 @@
 
     python benchmarks/balance.py
 
-Writes balance.md, balance.pdf and balance.png beside this file. *before*: packs ordered by their products alone and
-never cut for balance; *after*: as they are now.
+Writes balance.md, balance.pdf and balance.png beside this file.
 """
 
 from __future__ import annotations
@@ -11,18 +10,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parents[1]))
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from analysis.figures.style import STYLE, encoded
 from analysis.figures.timeline import Timeline, draw_bars, timeline
+from infra.store import records
 
 CASES = {  # a sweep and its options
     "the default sweep": ("width_vs_n",),
@@ -39,56 +39,42 @@ given up: to cut whatever is longer than an eighth of a core's share. The idle t
 --init_scale=0.01,0.1`), since a step of small operations takes a core nearly as long for 10 trainings as for 80."""
 
 
-def train(how: str, out: str, sweep: str, *argv: str) -> None:
-    """One sweep, in a process of its own."""
-    from infra import driver
-    from infra.planning import plan
-    from infra.planning.packs import Pack
-
-    if how == "before":
-        plan.cuts = lambda seconds, *_: [1] * len(seconds)  # type: ignore[assignment]
-        Pack.seconds = property(lambda pack: pack.flops / 1e10 + pack.steps * 5e-5 + 0.05)  # type: ignore[assignment]
-    sys.exit(driver.answer(import_module(f"sweeps.{sweep}").SWEEP, [*argv, f"--out={out}"]))
-
-
-def measured(how: str, case: tuple[str, ...]) -> tuple[Timeline, str]:
+def measured(sweep: str, *options: str) -> tuple[Timeline, str]:
     """A sweep's timeline and the axis its packs are told apart by."""
-    from infra.store import records
-
     with TemporaryDirectory() as out:
-        command = [sys.executable, __file__, how, out, *case]
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": sys.path[0]})
+        command = [sys.executable, str(ROOT / "sweeps" / f"{sweep}.py"), *options, f"--out={out}"]
+        subprocess.run(command, check=True, capture_output=True)
         (recipe,) = records.read_plans(out)
         found = timeline(records.plan_rows(out, recipe), recipe["over"])
     assert found
     return found, recipe["over"]
 
 
-def draw(found: dict[tuple[str, str], tuple[Timeline, str]]) -> Figure:
+def draw(found: dict[str, tuple[Timeline, str]]) -> Figure:
     with mpl.rc_context(STYLE | {"axes.titlelocation": "right", "axes.titlesize": 9}):
-        figure = Figure(figsize=(8.6, 1.5 * len(found)))
-        for axes, ((name, how), (one, over)) in zip(figure.subplots(len(found), 1), found.items(), strict=True):
+        figure = Figure(figsize=(8.6, 1.6 * len(found)))
+        for axes, (name, (one, over)) in zip(figure.subplots(len(found), 1), found.items(), strict=True):
             draw_bars(axes, one, 1.0, over)
             axes.set_xlim(0, one.runs[-1][1])
-            axes.set_title(f"{name}, {how}", y=1.02)
+            axes.set_title(name, y=1.02)
             axes.set_xlabel("time since the first pack began (s)")
         return figure
 
 
 def main() -> None:
-    found = {(name, how): measured(how, case) for name, case in CASES.items() for how in ("before", "after")}
+    found = {name: measured(*case) for name, case in CASES.items()}
     lines = [
         "# Balance", "",
-        f"Written by `python benchmarks/balance.py` on {os.cpu_count()} cores that others used too. *idle at the "
-        "end*: share of the workers' time in which a worker has no pack left while another still trains; *idle*: all "
-        "of it, the time between two packs too.", "",
+        f"Written by `python benchmarks/balance.py` on {os.cpu_count()} cores. *idle at the end*: share of the "
+        "workers' time in which a worker has no pack left while another still trains; *idle*: all of it, also the time "
+        "between two packs, in which a worker waits for the driver and for the files of its rows.", "",
         "![Timelines](balance.png)", "",
-        "| | sweep | | packs | training, s | longest pack, s | idle at the end | idle |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | sweep | packs | training, s | longest pack, s | idle at the end | idle |",
+        "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for (name, how), (one, _) in found.items():
+    for name, (one, _) in found.items():
         lines.append(
-            f"| {name} | `{' '.join(CASES[name])}` | {how} | {len(one.begin)} | {one.runs[-1][1]:.1f} | "
+            f"| {name} | `{' '.join(CASES[name])}` | {len(one.begin)} | {one.runs[-1][1]:.1f} | "
             f"{(one.end - one.begin).max():.1f} | {one.idle_at_the_end:.1%} | {one.idle:.1%} |"
         )
     lines += ["", TRIED]
@@ -99,7 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        train(*sys.argv[1:])
-    else:
-        main()
+    main()

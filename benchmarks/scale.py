@@ -161,7 +161,7 @@ def driver_memory(largest: int) -> list[str]:
         "",
         f"The driver, while it really trains `random_features`, {SEEDS_OF['training']} trainings a pack, holds at most "
         f"{low:.2f} GiB with {few:,} trainings and {high:.2f} GiB with {many:,}, Ray, MLflow and torch included: "
-        f"{state:.1f} MiB of state per 10,000 trainings.",
+        f"{state:.1f} MiB of state per 10,000 trainings in packs this small. Wanted: flat.",
     ]
 
 
@@ -170,7 +170,8 @@ def main(largest: int = 1_000_000) -> None:
         "# Large sweeps",
         "",
         f"Written by `python benchmarks/scale.py {largest}`; seconds from a process's start, with imports. Planning",
-        "finds a tenth of the trainings recorded; going on finds all of them.",
+        "finds a tenth of the trainings recorded; going on finds all of them, and is the way to the training alone: report",
+        "and catalogue, which the command brings up to date then, have lines of their own.",
         "",
         "| what | family | trainings | s | GiB | asked for |",
         "|---|---|---|---|---|---|",

@@ -131,8 +131,8 @@ def offsets(size: int, count: int, round_: int) -> list[int]:
 
 
 def peer(name: str, rows: Any, round_: int, folder: Path) -> dict[str, Any]:
-    """One peer on its sample: seconds, what they make of the whole sweep, the share of equal outcomes, and of those that
-    fit, how many do so at the same step."""
+    """One peer on its sample: seconds, what they make of the whole sweep, the share of equal outcomes; of the trainings
+    that fit, how many do so at the same step."""
     chosen = sample(rows, name, round_)
     cells, result = folder / "cells.json", folder / "result.json"
     cells.write_text(json.dumps(chosen[list(CELL)].to_dict("records")))
