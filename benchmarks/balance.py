@@ -14,8 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -42,7 +41,7 @@ given up: to cut whatever is longer than an eighth of a core's share. The idle t
 def measured(sweep: str, *options: str) -> tuple[Timeline, str]:
     """A sweep's timeline and the axis its packs are told apart by."""
     with TemporaryDirectory() as out:
-        command = [sys.executable, str(ROOT / "sweeps" / f"{sweep}.py"), *options, f"--out={out}"]
+        command = [sys.executable, str(Path(__file__).parents[1] / "sweeps" / f"{sweep}.py"), *options, f"--out={out}"]
         subprocess.run(command, check=True, capture_output=True)
         (recipe,) = records.read_plans(out)
         found = timeline(records.plan_rows(out, recipe), recipe["over"])

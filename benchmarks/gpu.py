@@ -138,7 +138,8 @@ def packs(device: str, seeds: int) -> Iterator[str]:
     yield "| n | m | d | precision | packs, 1/s | loop, 1/s | times | step asked, us | replayed, us | % of peak |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     yield from (point(*sizes, dtype, device, seeds) for dtype in DTYPES for sizes in POINTS)
-    yield "\nA training so short is drawing and last eigenvalues above all; at the largest point packs therefore gain nothing."
+    yield "\nA training so short is drawing and last eigenvalues above all; at the largest point packs therefore gain"
+    yield "nothing."
 
 
 def sweeps(device: str, seeds: int) -> Iterator[str]:
@@ -156,8 +157,8 @@ def sweeps(device: str, seeds: int) -> Iterator[str]:
         whole, training, count = sweep(share, seeds)
         name = f"{share} of the card to a pack" if float(share) else f"{os.cpu_count()} cores, no card"
         yield f"| widthlaw, {name} | {count:,} | {whole:,.0f} | {training:,.0f} | {3600 * count / whole:,.0f} |"
-    yield "\nWhat widthlaw does not spend training is start, fits, figures and catalogue, which the others do not have: a sweep"
-    yield "this short is sooner done by tasks."
+    yield "\nWhat widthlaw does not spend training is start, fits, figures and catalogue, which the others do not have:"
+    yield "a sweep this short is sooner done by tasks."
 
 
 def main(part: Literal["packs", "sweeps"] = "packs", seeds: int = 64, device: str = "cuda") -> None:

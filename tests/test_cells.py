@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,11 @@ def test_trainings_beside_a_bound_lead_to_their_own_grid_point(tmp_path):
         of = section.cells.number[held.cells.row] == one.point
         assert dict(zip(section.cells.names, section.cells.keys[one.point], strict=True))[held.claim.over] == one.x
         assert np.isclose(one.y, np.median(held.cells.ratio[of]))
+    far = replace(held, cells=replace(held.cells, ratio=np.full_like(held.cells.ratio, 1e306)))
+    figure = fitted.bound_figure(far, ("", ""), "")  # around 1e306 itself matplotlib's margins overflow, with a warning
+    assert {one.y for one in spots.on_bound(section.cells, figure, far)} == {fitted.FARTHEST}
+    told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert any(text.startswith("beyond 1e+100, drawn there: ") for text in told)
 
 
 def test_a_curve_leads_to_the_grid_point_it_is_drawn_of(tmp_path):

@@ -17,6 +17,7 @@ from analysis.powerlaws.fitting import PowerLaw
 from analysis.study import Panel, Study
 from analysis.thresholds.law import ThresholdLaw
 
+FARTHEST = 1e100  # ratio; the margins of an axis around more are beyond what numbers can be
 POINTS, MIDDLE, OTHERS = "#6baed6", "#08306b", "0.72"  # single trainings, their median, what is not the subject
 KINDS = {
     "consistent": "#1b7837", "holds": "#1b7837", "loose": "#2166ac", "exceeds": "#a6510a", "violated": "#b2182b",
@@ -180,24 +181,31 @@ def symbol(axis: str) -> str:
     return axis if len(axis) == 1 else rf"\mathrm{{{axis.replace('_', chr(92) + '_')}}}"
 
 
+def drawable(ratio: Array) -> Array:
+    """Ratios that a logarithmic axis can be drawn around: at most FARTHEST."""
+    return np.minimum(ratio, FARTHEST)
+
+
 def bound_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
     """measured / bound of every training over x: above the line the inequality fails."""
     cells = held.cells
     assert cells is not None
-    shown = cells.ratio > 0
+    ratio, shown = drawable(cells.ratio), cells.ratio > 0
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.0, 3.6))
         axes = figure.subplots()
         for inside, name in ((0, "outside the hypotheses"), (1, "hypotheses met")):
             some = shown & (cells.inside == inside)
             if some.any():
-                axes.plot(cells.x[some], cells.ratio[some], "o" if inside else "x", color=MIDDLE if inside else POINTS,
+                axes.plot(cells.x[some], ratio[some], "o" if inside else "x", color=MIDDLE if inside else POINTS,
                           label=f"one training, {name}", **cloud(cells.x))  # fmt: skip
         at = np.unique(cells.x)
-        middle = np.array([np.median(cells.ratio[cells.x == value]) for value in at])
+        middle = np.array([np.median(ratio[cells.x == value]) for value in at])
         axes.plot(at[middle > 0], middle[middle > 0], "o", color=MIDDLE, ms=4.2, label="median")
         if not shown.all():
             axes.plot([], [], " ", label=f"at 0, below the axis: {np.sum(~shown):,} of {shown.size:,} trainings")
+        if far := np.sum(ratio != cells.ratio):
+            axes.plot([], [], " ", label=f"beyond {FARTHEST:g}, drawn there: {far:,} of {shown.size:,} trainings")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.axhline(1, color=THEOREM, ls="--", lw=1.2, label="the bound")

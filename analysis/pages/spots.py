@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
 
 from analysis.board.held import Held
-from analysis.figures.fitted import board_lines, main_part, medians
+from analysis.figures.fitted import board_lines, drawable, main_part, medians
 from analysis.figures.timeline import Timeline, unit_of
 from analysis.pages.cells import Cells, Line, Spot, tuned
 from analysis.series import Panel, by, panelled, settings, titled
@@ -99,7 +99,7 @@ def on_bound(every: Cells, figure: Figure, held: Held) -> Iterator[Mark]:
     if held.cells is None:
         return
     number = every.number[held.cells.row.astype(np.int64)]
-    told = pd.DataFrame({"x": held.cells.x, "y": held.cells.ratio}).groupby(number).median()
+    told = pd.DataFrame({"x": held.cells.x, "y": drawable(held.cells.ratio)}).groupby(number).median()
     for i, x, y in told.itertuples(name=None):
         yield Mark(figure.axes[0].transData, x, y, int(i))
 

@@ -8,8 +8,8 @@ stay above the goal, LOOKS times in a row, is stalled. Kernels do change, so thi
 AUDIT of all trainings, chosen by content address, goes on to the end all the same with the step in its row
 (``stalled_at``), and how many of them fit is the rate of false stops. What it gets wrong are plateaus: a sample
 without an active unit, until a unit comes by. At step size 1 and the default budget they end before FIRST steps;
-small steps and long budgets stretch them, up to 5% of false stops (benchmarks/stalls.md). So trainings are stopped on
-request only.
+small steps and long budgets stretch them: false stops were 1 of 26 (benchmarks/stalls.md) and 8 of 163 (LOG.md) at few
+samples. So trainings are stopped on request only.
 """
 
 import bisect
