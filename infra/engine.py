@@ -152,7 +152,7 @@ def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
         except Stopped:
             return Trained(interrupted=True)
         except Gone as gone:
-            return Trained(lost=len(searcher.flying), error=str(gone))
+            return Trained(lost=max(1, len(searcher.flying)), error=str(gone))
     return Trained(lost=searcher.lost, error=errors[0]) if searcher.lost else Trained()
 
 

@@ -1,7 +1,7 @@
 """One Ray Tune trial = one pack: train in blocks, keep a checkpoint between reports, write the rows at the end.
 
 The checkpoint is a file of the trial's own: after each of Tune's, Tune writes down its view of all trials, which in a
-sweep of 300 packs took a tenth of a core. Where memory is short, the pack goes on in halves (see ``halving``).
+sweep of 300 packs took a twentieth of a core. Where memory is short, the pack goes on in halves (see ``halving``).
 """
 
 import contextlib

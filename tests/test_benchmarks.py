@@ -13,6 +13,8 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import kernels
 import speed
 
+steps = kernels.stepped
+
 
 def test_a_packs_steps_are_those_of_its_trainings(monkeypatch):
     """What is timed: STEPS steps of every training, packed or alone."""
@@ -26,9 +28,6 @@ def test_a_packs_steps_are_those_of_its_trainings(monkeypatch):
             state = two_layer_relu.step(state)
         torch.testing.assert_close(two_layer_relu.State(*after).r, state.r, rtol=1e-9, atol=1e-12)  # float64, 8 steps
     assert kernels.rate(kernels.stepping("two_layer_relu", cells[:1])) > 0
-
-
-steps = kernels.stepped
 
 
 @pytest.mark.parametrize("round_", range(3))

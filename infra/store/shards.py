@@ -11,7 +11,7 @@ LARGEST = 2**30  # bytes of a shard when read; ours have a few MB
 AT_ONCE = 1024  # rows
 SMALL, KEPT = 2**18, 2**10  # bytes of a shard that is remembered, and how many are: a quarter of a GiB in all
 Expected = tuple[str, pa.Schema]  # a family and its schema
-remembered: dict[tuple[str, int | None, int | None], pa.Table] = {}  # by path, ns of the last change, bytes
+remembered: dict[tuple[str, str, int, int], pa.Table] = {}  # by folder, path, ns of the last change, bytes
 
 
 def read(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
@@ -19,11 +19,12 @@ def read(out: str, path: str, columns: list[str] | None, expected: Expected | No
     anew meanwhile, with the same cells and another length, then looks damaged. One that is read whole, and is small, is
     remembered while it is the same file: MLflow follows a sweep, and its end reads it all twice."""
     info = locate(out)[0].get_file_info(path)
-    known = path, info.mtime_ns, info.size
-    if columns is None and (table := remembered.get(known)):
+    known = out, path, info.mtime_ns, info.size
+    whole = columns is None and info.mtime_ns is not None  # not every store says when
+    if whole and (table := remembered.get(known)):
         return checked(table, expected)
     table = read_again(out, path, columns)
-    if columns is None and table.nbytes <= SMALL and len(remembered) < KEPT:
+    if whole and table.nbytes <= SMALL and len(remembered) < KEPT:
         remembered[known] = table
     return checked(table, expected)
 
