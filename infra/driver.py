@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import trainables
 from infra import environment, estimate, options
-from infra.catalogue import tracking
+from infra.catalogue import apart, tracking
 from infra.catalogue.tracking import TrackingError
 from infra.choosing import tuning
 from infra.choosing.adaptive import Chooser, Limits
@@ -213,7 +213,8 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
 
     out = request.options.out
     try:
-        summary = report.conclude(out, recipe["plan_id"])
+        with apart.syncing(out, uri, recipe["plan_id"]):
+            summary = report.conclude(out, recipe["plan_id"])
         where = f"report     {storage.beside(out, report.PAGE)}"
         storage.tell(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
         where, well = catalogued(request, recipe, summary, uri)

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -25,8 +26,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import trainables
+from infra.catalogue import apart, mlflow_calls, runs, tracking, views
 from infra.catalogue import grid_points as catalogue
-from infra.catalogue import mlflow_calls, runs, tracking, views
 from infra.catalogue.tracking import Synced, TrackingError
 from infra.packing import pack
 from infra.planning import plan
@@ -336,6 +337,23 @@ def test_a_killed_sync_is_completed_without_duplicates(template: Path, tmp_path:
         assert tracking.sync(out, uri) == Synced(created=2, updated=1, unchanged=3)
         assert len(table(uri)) == 7
         assert tracking.sync(out, uri) == Synced(unchanged=6)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_many_points_are_written_by_another_process_while_the_block_works(
+    out: str, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    uri, (recipe,) = tracking.default_uri(out), records.read_plans(out)
+    with apart.syncing(out, uri, recipe["plan_id"]):
+        assert not multiprocessing.active_children(), "six points are not worth a process"
+    monkeypatch.setattr(apart, "MANY", 6)
+    with apart.syncing(out, uri, recipe["plan_id"]):
+        (other,) = multiprocessing.active_children()
+        if killed:
+            other.kill()
+    assert not multiprocessing.active_children()
+    assert tracking.sync(out, uri, law=LAW) == (Synced(created=6) if killed else Synced(unchanged=6))
+    assert len(table(uri)) == 7
 
 
 @pytest.fixture
