@@ -15,6 +15,7 @@ import checking
 checking.install("trainables")
 
 from browsing import browser  # noqa: F401  a fixture
+from catalogued import tracked, tracked_once  # noqa: F401  fixtures
 from hosts import hosts  # noqa: F401  a fixture
 
 

@@ -1,9 +1,7 @@
 """A results folder that somebody else has made up: the tools write nowhere else and run nothing of it."""
 
-import io
 import json
 import os
-import pickle
 import re
 from importlib import import_module
 from pathlib import Path
@@ -13,18 +11,14 @@ import planted_rows as planted
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from test_trial import config
 
 from analysis import difference, report
-from infra import engine, launch, options, plan_file, relay
-from infra.catalogue import tracking
+from infra import engine, launch, options, plan_file
 from infra.commands import cli
-from infra.launch import Sweep, every
+from infra.launch import Sweep
 from infra.planning import plan
 from infra.store import manifest, records, schema, shards, storage
 from infra.store.storage import ResultsError
-from infra.trial import PackTrial
 from sweeps.__main__ import NAMES
 
 AXES = {"m": [4, 8, 16], "n": [8], "d": [8]}
@@ -271,63 +265,6 @@ def test_a_small_file_of_too_many_bytes_is_no_shard(world, monkeypatch, kind):
     assert "too large for a shard" in why
 
 
-class Evil:
-    """Pickled, it makes a file where it is read."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-def saved(what):
-    content = io.BytesIO()
-    torch.save(what, content)
-    return content.getvalue()
-
-
-def test_no_pickle_is_opened_where_a_checkpoint_should_be(world):
-    place, sign = world / "du" / "states", world / "run"
-    place.mkdir()
-    trial = PackTrial(config(world / "du"))
-    of = {"of": trial.of, "pack_seconds": 1.0}
-    for content in (
-        pickle.dumps(Evil(sign), protocol=2),
-        saved(of | {"k": Evil(sign)}),
-        b"",
-        saved([1]),
-        saved({"of": [1]}),
-    ):
-        (place / "pack-0.pt").write_bytes(content)
-        assert trial.take_up().whole.rows == {} and trial.seconds == 0, "it starts anew"
-    assert not sign.exists()
-
-
-ERROR = """Failure # 1 (occurred at 2026-01-01_00-00-00)
-The actor died unexpectedly before finishing this task.
-Failure # 2 (occurred at 2026-01-01_00-00-01)
-\x1b[36mray::ResourceTrainable.train()\x1b[39m (pid=1, ip=127.0.0.1)
-  File "trial.py", line 1, in step
-RuntimeError: stack expects each tensor to be equal size
-"""
-
-
-def test_of_an_error_the_text_is_read_alone(world):
-    (world / "du" / "error.txt").write_text(ERROR)
-    (world / "du" / "error.pkl").write_bytes(pickle.dumps(Evil(world / "run")))
-    known = SimpleNamespace(pickled_error_filename="error.pkl")
-    trial = SimpleNamespace(error_file=str(world / "du" / "error.txt"), run_metadata=known)
-    told = relay.last_failure(trial)
-    assert told.splitlines()[-1] == "RuntimeError: stack expects each tensor to be equal size"
-    assert relay.RAISED.match(told) and not storage.of_files(told)
-    assert known.pickled_error_filename is None, "Tune opens it otherwise when it collects its results"
-    assert not (world / "run").exists()
-    assert not relay.RAISED.match(ERROR.splitlines()[1])
-    for name, told in (("FileNotFoundError", True), ("infra.store.storage.ResultsError", True), ("ValueError", False)):
-        assert storage.of_files(f"ray::f()\n  File x\nKeyError: 1\n{name}: [Errno 2] no\nmore") == told
-
-
 @pytest.mark.parametrize(
     "evil",
     [
@@ -344,65 +281,3 @@ def test_a_pipe_in_the_place_of_laws_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "laws.json")
     with pytest.raises(ResultsError, match="holds no laws"):
         difference.read(str(tmp_path))
-
-
-# ------------------------------------------------------------------------------------------------- secrets in addresses
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "s3://KEY:TOPSECRET@bucket/du", "s3://TOPSECRET@bucket/du", "abfs://c:TOPSECRET@a.dfs.core.windows.net/du",
-        "gs://TOPSECRET@bucket/du", "s3://bucket/du?secret_key=TOPSECRET", "fsspec+ftp://me:TOPSECRET@host/du",
-        "s3://bucket/du?region=us-east-1&session_token=TOPSECRET",
-        "s3://b/du?endpoint_override=http%3A%2F%2Fme%3ATOPSECRET%40h",
-    ],
-)  # fmt: skip
-def test_an_address_with_a_secret_is_refused_without_saying_it(capsys, uri):
-    assert launch.main(SWEEP, ["--out", uri]) == 2
-    said = capsys.readouterr()
-    assert len(said.err.strip().splitlines()) == 1 and "AWS_SECRET_ACCESS_KEY" in said.err
-    assert "TOPSECRET" not in said.err + said.out
-    for command in (["report", uri], ["fit", uri, "--over", "n", "--critical", "m"], ["sync", uri]):
-        code, lines = answered(capsys, *command)
-        assert code == 2 and len(lines) == 1 and "TOPSECRET" not in lines[0], lines
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "s3://bucket/du?region=x",
-        "s3://bucket/du?endpoint_override=http://127.0.0.1:9&region=x",
-        "gs://anonymous@bucket/du",
-    ],
-)
-def test_an_address_without_one_is_taken(uri):
-    assert storage.locate(uri)[1] == "bucket/du"
-    assert storage.parted(storage.beside(uri, "report.html")) == (uri, "report.html")
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://me:TOPSECRET@h:1", "https://TOPSECRET@h", "postgresql://me:TOPSECRET@h/db", "http://me:TOP/SECRET@h:1",
-        "postgresql://h/db?user=me&PASSWORD=TOPSECRET", "mysql+pymysql://h/db?passwd=TOPSECRET",
-        "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BPWD%3DTOPSECRET",
-    ],
-)  # fmt: skip
-def test_a_password_for_mlflow_is_refused_on_the_command_line(world, capsys, uri):
-    assert launch.main(SWEEP, ["--out", str(world / "du"), "--tracking-uri", uri]) == 2
-    assert every([SWEEP], ["--out", str(world / "du"), "--tracking-uri", uri]) == 2
-    err = capsys.readouterr().err
-    assert err.count("MLFLOW_TRACKING_PASSWORD") == 2 and "TOPSECRET" not in err
-    code, (line,) = answered(capsys, "sync", str(world / "du"), "--tracking-uri", uri)
-    assert code == 2 and "TOPSECRET" not in line
-    assert not any((world / "du").iterdir())
-    assert "TOPSECRET" not in tracking.ui_command(uri)
-
-
-def test_of_all_sweeps_none_is_told_the_address_that_the_environment_holds(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:TOPSECRET@127.0.0.1:1")
-    told = []
-    monkeypatch.setattr(options, "parse", lambda _, line: told.append(line))
-    assert every([SWEEP], ["--dry-run"]) == 0
-    assert told and "TOPSECRET" not in str(told)

@@ -14,9 +14,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from catalogued import write_plan, write_rows
 from matplotlib.figure import Figure
 from playwright.sync_api import expect, sync_playwright
-from test_tracking import write_plan, write_rows
 
 from infra.catalogue import tracking
 from infra.store import records

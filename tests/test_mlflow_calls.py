@@ -1,0 +1,62 @@
+"""A tracking server that hangs, refuses or is not there: told in one line, soon, without secrets."""
+
+import http.server
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.catalogue import mlflow_calls, tracking
+from infra.catalogue.tracking import TrackingError
+
+
+def test_a_hung_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tries of CHECK_SECONDS and a pause between them, here of a second each."""
+    assert 1 < mlflow_calls.CHECK_SECONDS <= 5
+    monkeypatch.setattr(mlflow_calls, "CHECK_SECONDS", 1)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        began = time.monotonic()
+        with pytest.raises(TrackingError, match=r"no answer in time") as caught:
+            tracking.check(f"http://me:secret@127.0.0.1:{listening.getsockname()[1]}")
+    assert time.monotonic() - began < 2 * 1 + 4
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_credentials_are_named() -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        with pytest.raises(TrackingError, match=r"refuses \(401\): set MLFLOW_TRACKING_USERNAME"):
+            tracking.check(f"http://127.0.0.1:{refusing.server_port}")
+        refusing.shutdown()
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:////proc/nowhere/mlflow.db", "postgresql://me:secret@127.0.0.1:1/x", "file:///tmp"]
+)
+def test_a_store_that_cannot_be_opened_is_told_at_once(uri: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(TrackingError) as caught:
+        tracking.check(uri)
+    assert time.monotonic() - began < 10
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_default_uri() -> None:
+    assert tracking.default_uri("/a/b") == "sqlite:////a/b/mlflow.db"
+    assert tracking.default_uri("s3://bucket/a") == f"sqlite:///{Path.cwd()}/mlflow.db"
