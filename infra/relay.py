@@ -54,6 +54,7 @@ class Relay(tune.Callback):  # type: ignore[misc]
         self.heard = time.monotonic()  # last news, or question whether there is a node
         self.largest: dict[int, int] = {}
         self.short: set[int] = set()  # packs of which it is known that memory was short
+        self.unkept = ""  # why a checkpoint could not be written
         self.errors: list[str] = []  # of packs that were given up, in one line each
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,6 +75,9 @@ class Relay(tune.Callback):  # type: ignore[misc]
         if result["short"] and number not in self.short:
             self.short.add(number)
             self.tell(number, f"too little memory ({result['short']})", result["largest"])
+        if result["unkept"] and not self.unkept:
+            self.unkept = result["unkept"]
+            self.say(f"{self.unkept}: a pack that is interrupted now starts anew; training goes on")
         self.progress.update(number, result["outcomes"])
 
     def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
@@ -105,5 +109,7 @@ class Relay(tune.Callback):  # type: ignore[misc]
 
     def tell(self, number: int, what: str, largest: int) -> None:
         """One line to the user, above the display."""
-        line = f"pack {number}: {what}; it goes on with at most {largest} trainings at a time, and the same rows"
+        self.say(f"pack {number}: {what}; it goes on with at most {largest} trainings at a time, and the same rows")
+
+    def say(self, line: str) -> None:
         self.progress.console.print(line, soft_wrap=True, highlight=False, markup=False)

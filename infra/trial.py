@@ -35,7 +35,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     file that a node sees which sees the results folder; "": any does).
 
     A result carries ``outcomes``, one letter per cell (f, u, d, s, x; '.' while it trains), ``seconds`` so far and, at
-    the end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``.
+    the end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``; in ``unkept`` why the
+    last checkpoint could not be written, if so.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -53,6 +54,7 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         self.progress: halving.Parts | None = None
         self.seconds = 0.0
         self.started = ""
+        self.unkept = ""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Let the actor serve the next pack: starting a process and importing torch costs seconds."""
@@ -74,11 +76,11 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
             self.write(progress.whole)
             self.forget()
         else:
-            self.keep(progress)
+            self.unkept = self.keep(progress)
         rows = progress.whole.rows
         outcomes = "".join(pack.LETTERS[rows[i]["outcome"]] if i in rows else "." for i in range(len(self.cells)))
         results = [pack.result(rows[i]) for i in range(len(self.cells))] if done else []
-        told = {"largest": progress.largest, "short": progress.why}
+        told = {"largest": progress.largest, "short": progress.why, "unkept": self.unkept}
         return {"done": done, "outcomes": outcomes, "seconds": self.seconds, "results": results} | told
 
     def look(self) -> None:
@@ -108,12 +110,16 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
         """The name of the pack's checkpoint."""
         return f"pack-{self.job['pack']}.pt"
 
-    def keep(self, progress: halving.Parts) -> None:
-        """Write the checkpoint. Where that fails, as on a full disk, training goes on: the rows are what counts."""
+    def keep(self, progress: halving.Parts) -> str:
+        """Write the checkpoint. Where that fails, as on a full disk, training goes on: the rows are what counts. Why it
+        failed, or ""."""
         content = io.BytesIO()
         torch.save(halving.save(progress) | {"of": self.of, "pack_seconds": self.seconds}, content)
-        with contextlib.suppress(ResultsError):
+        try:
             storage.write_bytes(self.job["states"], self.state, content.getvalue())
+        except ResultsError as error:
+            return str(error)
+        return ""
 
     @property
     def of(self) -> list[Any]:

@@ -2,6 +2,9 @@
 
 import json
 import os
+import threading
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from training import assert_same_bits, by_id, seeds, trained
@@ -9,6 +12,8 @@ from training import assert_same_bits, by_id, seeds, trained
 from infra import provenance
 from infra.packing import pack
 from infra.planning import plan
+from infra.progress import Progress
+from infra.relay import Relay
 from infra.store import records
 from infra.store.storage import ResultsError
 from infra.trial import PackTrial, now
@@ -69,3 +74,16 @@ def test_a_node_that_does_not_see_the_results_folder_trains_nothing(tmp_path):
     assert trial.progress is None and not (tmp_path / "out").exists()
     (tmp_path / "elsewhere").touch()
     assert trial.step()["outcomes"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_once_and_training_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("infra.trial.REPORT_SECONDS", 0.0)
+    (tmp_path / "states").touch()  # where a folder should be
+    trial, progress = PackTrial(config(tmp_path)), Progress([], Counter(), {"over": "n", "critical": "m"})
+    relay, of = Relay(progress, threading.Event()), SimpleNamespace(config=config(tmp_path))
+    while not (result := trial.step())["done"]:
+        relay.on_trial_result(trial=of, result=result)
+    assert len(records.read_rows(str(tmp_path))[0]) == len(CELLS)
+    told = capsys.readouterr().err.splitlines()
+    assert len([line for line in told if line.startswith(f"cannot write {tmp_path}/states/pack-0.pt")]) == 1, told
+    assert sum("is interrupted now starts anew; training goes on" in line for line in told) == 1
