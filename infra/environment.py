@@ -14,6 +14,8 @@ SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # no banner; the progress display is ours
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_worker_niceness": "0",
+    "RAY_enable_worker_prestart": "0",  # a process for each core, of which none ever trains: Tune's are others
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^A worker died or was killed",  # on stdout otherwise, before the law

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 from hosts import ROOT, Host, Hosts, boot, lacking, run, start, wait
 
+from infra.environment import SETTINGS
+
 DISK = 96  # MiB
 POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 URI = "http://127.0.0.1:5000"
@@ -24,6 +26,7 @@ ENVIRONMENT = {
 }  # fmt: skip
 # A node that does not answer is given up after 5 questions, here some 8 s (Ray's own settings: 65).
 ENVIRONMENT |= {"RAY_health_check_period_ms": "500", "RAY_health_check_timeout_ms": "1000"}
+ENVIRONMENT |= {name: SETTINGS[name] for name in ("RAY_enable_worker_prestart", "RAY_prestart_worker_first_driver")}
 EXPORTS = "export " + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
 
 

@@ -35,6 +35,14 @@ def engine():
     ray.shutdown()
 
 
+def test_no_worker_is_started_before_a_pack_needs_one(engine):
+    """Ray starts one for each core otherwise, and Tune's packs take others."""
+    lines = [child.cmdline() for child in psutil.Process().children(recursive=True)]
+    (raylet,) = [line for line in lines if line[0].endswith("/raylet")]
+    workers = [line for line in lines if any("default_worker.py" in word for word in line) or line[0] == "ray::IDLE"]
+    assert workers == [raylet], "its command says how to start one"
+
+
 def test_packs_share_gpus_by_fractions_and_one_cpu_each(engine, monkeypatch):
     monkeypatch.setattr(engine, "unusable", lambda: "")
     assert engine.resources(None) == ({"cpu": 1.0, "gpu": 0.5}, 3)  # four would fit the GPUs, three the CPUs

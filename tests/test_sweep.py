@@ -186,8 +186,9 @@ def answers(port):
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("after", [1.0, 2.0, 3.5])  # importing, planning, starting Ray; a slow machine is earlier in it
+@pytest.mark.parametrize(
+    ("after", "number"), [(1.0, signal.SIGINT), (3.0, signal.SIGTERM), (6.0, signal.SIGINT), (9.0, signal.SIGTERM)]
+)  # importing, planning, starting Ray; a slow machine is earlier in it
 def test_a_signal_before_the_training_is_one_line(tmp_path, after, number):
     endless = command(tmp_path / "early", "--step-size", "0.0001")
     endless[endless.index("--budget") + 1] = "1000000"

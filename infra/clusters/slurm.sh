@@ -24,6 +24,7 @@ if [ ! -x "$venv/bin/ray" ]; then
 fi
 export PATH="$venv/bin:$PATH"
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_enable_worker_prestart=0 RAY_prestart_worker_first_driver=0 # else a process for each core, of which none trains
 export SLURM_EXPORT_ENV=ALL # to the steps, also where the job itself was sent with --export=NONE
 RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))") # of this job alone; passed on by srun
 export RAY_AUTH_TOKEN
