@@ -35,8 +35,8 @@ class PackTrial(tune.Trainable):  # type: ignore[misc]
     file that a node sees which sees the results folder; "": any does).
 
     A result carries ``outcomes``, one letter per cell (f, u, d, s, x; '.' while it trains), ``seconds`` so far and, at
-    the end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``; in ``unkept`` why the
-    last checkpoint could not be written, if so.
+    the end, ``results``, one per cell (see pack.result); in ``short`` why memory was short, if it was, and ``largest``;
+    in ``unkept`` why the last checkpoint could not be written, if so.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

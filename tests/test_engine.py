@@ -35,7 +35,8 @@ def engine():
     ray.shutdown()
 
 
-def test_no_worker_is_started_before_a_pack_needs_one(engine):
+@pytest.mark.usefixtures("engine")
+def test_no_worker_is_started_before_a_pack_needs_one():
     """Ray starts one for each core otherwise, and Tune's packs take others."""
     lines = [child.cmdline() for child in psutil.Process().children(recursive=True)]
     (raylet,) = [line for line in lines if line[0].endswith("/raylet")]
