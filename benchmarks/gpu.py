@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -161,7 +161,7 @@ def sweeps(device: str, seeds: int) -> Iterator[str]:
     yield "a sweep this short is sooner done by tasks."
 
 
-def main(part: Literal["packs", "sweeps"] = "packs", seeds: int = 64, device: str = "cuda") -> None:
+def main(part: str = "packs", seeds: int = 64, device: str = "cuda") -> None:
     there = device != "cuda" or torch.cuda.is_available()
     where = (
         f"{torch.cuda.get_device_name() if device == 'cuda' else device}, torch {torch.__version__}" if there else ""
@@ -180,4 +180,5 @@ def main(part: Literal["packs", "sweeps"] = "packs", seeds: int = 64, device: st
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *map(int, sys.argv[2:3]), *sys.argv[3:])
+    asked = dict(zip(("part", "seeds", "device"), sys.argv[1:], strict=False))
+    main(asked.get("part", "packs"), int(asked.get("seeds", 64)), asked.get("device", "cuda"))

@@ -11,6 +11,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +63,12 @@ def main() -> None:
     for trainings, kind in itertools.product((2_000, 100_000), (GRID, WIDTHS, BOTH)):
         m, n, success = planted(trainings, kind)
         data = tally(m, n, success)
-        tasks = {
-            "statsmodels GLM, single trainings": lambda m=m, n=n, k=success: glm(m, n, k),
-            "statsmodels GLM, counts": lambda d=data: glm(d.critical, d.over, d.successes, d.trials),
-            "tally": lambda m=m, n=n, k=success: tally(m, n, k),
-            "fit_fast (live display)": lambda d=data: fit_fast(d),
-            "fit_threshold (default)": lambda d=data: fit_threshold(d),
+        tasks: dict[str, Callable[[], object]] = {
+            "statsmodels GLM, single trainings": partial(glm, m, n, success),
+            "statsmodels GLM, counts": partial(glm, data.critical, data.over, data.successes, data.trials),
+            "tally": partial(tally, m, n, success),
+            "fit_fast (live display)": partial(fit_fast, data),
+            "fit_threshold (default)": partial(fit_threshold, data),
         }
         times = interleaved(tasks, ROUNDS)
         base = times["statsmodels GLM, single trainings"]

@@ -75,7 +75,7 @@ def write_rows(asked: Any) -> None:
         for cell in plan.from_columns(family, part.columns, part.size):
             axes, fits = asdict(cell), rng.random() < 1 / (1 + (0.5 * cell.n**1.2 / cell.m) ** 4)
             names = ((schema.cell_id, "cell_id"), (schema.point_id, "point_id"))
-            of = {name: address(family, module.VERSION, axes) for address, name in names}
+            of: dict[str, object] = {name: address(family, module.VERSION, axes) for address, name in names}
             of |= {"success": int(fits), "outcome": "fit" if fits else "unfit"}
             rows.append(row | axes | of)
         records.write_shard(out, rows, plan.row_schema(family))

@@ -69,12 +69,14 @@ def planted(name: str, section: str, required: tuple[Bound, ...], truth: Truth, 
 
 
 def steepening(n: np.ndarray) -> np.ndarray:
-    return 0.5 * np.sqrt(n)
+    slope: np.ndarray = 0.5 * np.sqrt(n)
+    return slope
 
 
 def bent(n: np.ndarray) -> np.ndarray:
     """Exponent 0.3 up to n = 90, then 1.2."""
-    return 8 * (n / 16) ** 0.3 * np.maximum(n / 90, 1) ** 0.9
+    width: np.ndarray = 8 * (n / 16) ** 0.3 * np.maximum(n / 90, 1) ** 0.9
+    return width
 
 
 def shared(_: int, rng: np.random.Generator) -> Tally:

@@ -65,7 +65,7 @@ class Tally:
     envelopes: list[float] = field(default_factory=list)
 
 
-def draw(case: Planted, i: int) -> tuple[Array, Array, Array]:
+def draw(case: Planted, i: int) -> tuple[Array, Array, NDArray[np.int_]]:
     """(x, y, seed label), each of shape (points * repeats,)."""
     rng = np.random.default_rng((SEED, i))
     x = np.repeat(2.0 ** np.linspace(4, 11, case.points), case.repeats)
@@ -162,4 +162,5 @@ def assert_at_least(hits: int, runs: int, share: float) -> None:
 def log_cost(x: np.ndarray, y: np.ndarray, exponent: float, ratio: np.ndarray) -> np.ndarray:
     """Least squares of log y on log(a x^e + c) at c/a = ratio, minimised over a in closed form."""
     r = np.log(y)[:, None] - np.log(x[:, None] ** exponent + ratio[None, :])
-    return ((r - r.mean(axis=0)) ** 2).sum(axis=0)
+    cost: np.ndarray = ((r - r.mean(axis=0)) ** 2).sum(axis=0)
+    return cost
