@@ -75,8 +75,7 @@ def steepening(n: np.ndarray) -> np.ndarray:
 
 def bent(n: np.ndarray) -> np.ndarray:
     """Exponent 0.3 up to n = 90, then 1.2."""
-    width: np.ndarray = 8 * (n / 16) ** 0.3 * np.maximum(n / 90, 1) ** 0.9
-    return width
+    return 8 * (n / 16) ** 0.3 * np.maximum(n / 90, 1) ** 0.9
 
 
 def shared(_: int, rng: np.random.Generator) -> Tally:
