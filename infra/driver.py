@@ -215,8 +215,8 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
     try:
         with apart.syncing(out, uri, recipe["plan_id"]):
             summary = report.conclude(out, recipe["plan_id"])
-        where = f"report     {storage.beside(out, report.PAGE)}"
-        storage.tell(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
+            where = f"report     {storage.beside(out, report.PAGE)}"
+            storage.tell(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
         where, well = catalogued(request, recipe, summary, uri)
         if not request.options.json:
             storage.tell(where)

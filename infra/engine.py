@@ -61,7 +61,8 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with interrupt.handled():  # Ray takes the handler of SIGTERM away when it ends, beneath Python's
+            ray.shutdown()
 
 
 def resources(gpus: float | None) -> tuple[dict[str, float], int]:

@@ -3,6 +3,8 @@
 import logging
 import math
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -110,3 +112,21 @@ def test_when_the_only_node_is_gone_it_ends(engine, monkeypatch):
     with pytest.raises(engine.Gone, match=r"^Ray's own node has died"):
         relay.on_step_begin()
     among_many.on_step_begin()
+
+
+AFTERWARDS = """
+import os, signal, sys, time
+from infra import environment
+environment.prepare(None)
+from infra import engine
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+with engine.connected(None):
+    pass
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(10)
+"""
+
+
+def test_when_ray_has_ended_a_signal_is_heard_as_before():
+    """The law is fitted and drawn then."""
+    assert subprocess.run([sys.executable, "-c", AFTERWARDS], timeout=120).returncode == 7
