@@ -1,5 +1,6 @@
 """What the user sees while a sweep runs: trainings done, to go, time left, outcomes, the exponent so far."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ class Progress:
         self.points: dict[int, list[tuple[Value, Value]]] = {}
         self.latest: dict[int, str] = {}
         self.began = self.drawn = time.monotonic()
+        self.trains_since = math.inf  # since when the first pack trains: its worker starts before
         self.console, self.quiet = Console(stderr=True), quiet
         self.live: Live | None = None
 
@@ -59,8 +61,9 @@ class Progress:
         elif not self.quiet:
             self.console.print(self.text(), soft_wrap=True)
 
-    def update(self, number: int, outcomes: str) -> None:
-        """Pack ``number`` reports one outcome letter per cell."""
+    def update(self, number: int, outcomes: str, seconds: float) -> None:
+        """Pack ``number`` reports one outcome letter per cell, after ``seconds`` of training."""
+        self.trains_since = min(self.trains_since, time.monotonic() - seconds)
         self.latest[number] = outcomes
         self.draw()
 
@@ -119,7 +122,8 @@ class Progress:
         if self.outlook:
             return f"{done} trainings, {clock(elapsed)} gone, {self.outlook()}"
         share, to_train = self.share_done(), sum(pack.size for pack in self.packs)
-        left = f"about {clock(elapsed / share * (1 - share))} left" if share else "time left unknown"
+        rest = (time.monotonic() - self.trains_since) / share * (1 - share) if share else math.inf
+        left = f"about {clock(rest)} left" if share else "time left unknown"
         return f"{done}/{to_train} trainings, {to_train - done} to go, {clock(elapsed)} gone, {left}"
 
 

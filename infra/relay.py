@@ -78,7 +78,7 @@ class Relay(tune.Callback):  # type: ignore[misc]
         if result["unkept"] and not self.unkept:
             self.unkept = result["unkept"]
             self.say(f"{self.unkept}: a pack that is interrupted now starts anew; training goes on")
-        self.progress.update(number, result["outcomes"])
+        self.progress.update(number, result["outcomes"], result["seconds"])
 
     def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
         self.halve(trial, last_failure(trial))

@@ -227,8 +227,8 @@ class Watched(Progress):
         super().__init__(*rest)
         self.out, self.killed = out, []
 
-    def update(self, number, outcomes):
-        super().update(number, outcomes)
+    def update(self, number, outcomes, seconds):
+        super().update(number, outcomes, seconds)
         if not self.killed and "." in outcomes and any(name.endswith("pack-0.pt") for name in names(self.out)):
             assert not [
                 name for name in names(self.out) if KEYS["AWS_SECRET_ACCESS_KEY"].encode() in get(self.out, name)
