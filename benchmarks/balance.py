@@ -33,9 +33,10 @@ CASES = {  # a sweep and its options
 
 TRIED = """\
 A pack is cut where that shortens the whole by a twentieth although a quarter of its time were not to shrink. Tried and
-given up: to cut whatever is longer than an eighth of a core's share. The idle time went, and the training took longer:
-34.5 s in 18 packs against 23.1 s in 4 (`clustering`), 23.6 s in 15 against 12.7 s in 2 (`clustering --k=8,32
---init_scale=0.01,0.1`), since a step of small operations takes a core nearly as long for 10 trainings as for 80."""
+given up: to cut whatever is longer than an eighth of a core's share. The idle time went, and the training took
+half as long again, and twice as long (on an earlier day: `clustering` in 18 packs instead of 4, and with `--k=8,32
+--init_scale=0.01,0.1` in 15 instead of 2), since a step of small operations takes a core nearly as long for 10
+trainings as for 80."""
 
 
 def measured(sweep: str, *options: str) -> tuple[Timeline, str]:

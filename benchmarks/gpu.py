@@ -175,7 +175,7 @@ def main(part: str = "packs", seeds: int = 64, device: str = "cuda") -> None:
     for line in chain(head, body):
         lines.append(line)
         print(line, flush=True)
-        if device == "cuda":
+        if device == "cuda" and there:  # else what was measured on one stays
             (HERE / f"gpu_{part}.md").write_text("\n".join(lines) + "\n")
 
 
