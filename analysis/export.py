@@ -100,6 +100,8 @@ def vacant(target: Path) -> None:
         return
     if not target.is_dir():
         raise ResultsError(f"--paper {target}: it is a file; give a folder")
+    if (target / "plans").is_dir():
+        raise ResultsError(f"--paper {target}: it is a results folder; give another")
     sums = target / SUMS
     ours = (
         {SUMS, *re.findall(r"^[0-9a-f]{64}  (.+)$", sums.read_text(errors="replace"), re.M)}

@@ -57,7 +57,10 @@ def read(data: str | Path, **where: Any) -> pd.DataFrame:
     """
     several = {name: value if isinstance(value, list | tuple | range) else [value] for name, value in where.items()}
     wanted = [f"{name}={','.join(map(str, values))}" for name, values in several.items()]
-    return reading.select(reading.read(str(data)), wanted).frame
+    try:
+        return reading.select(reading.read(str(data)), wanted).frame
+    except DataError as error:
+        raise DataError(str(error).removeprefix("--where ")) from None
 
 
 def studies(results: str | Path) -> tuple[Study, ...]:
@@ -118,6 +121,8 @@ def draw(found: ThresholdLaw | PowerLaw | Held, axes: Axes) -> None:
         fitted.draw_thresholds(axes, one, claim)
         axes.set_xlabel(one.over_name)
         axes.set_ylabel(f"critical {one.critical_name}*")
+    elif isinstance(found, Board):
+        raise TypeError("a board holds several verdicts: give one of them, board.held[0]")
     else:
         raise TypeError(f"no law to draw in {type(found).__name__}: give a law, a verdict with one, or a study to plot")
 

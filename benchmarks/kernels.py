@@ -2,9 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/kernels.py [rounds, default 5]
 
-Writes kernels.md beside this file. One core, no Ray. The rounds are interleaved: every entry of a table is measured once
-a round.
-A family is measured at the grid point of median cost of its first sweep's default grid.
+Writes kernels.md beside this file. One core, no Ray. The rounds are interleaved: every entry of a table is measured
+once a round. A family is measured at the grid point of median cost of its first sweep's default grid.
 """
 
 from __future__ import annotations
@@ -130,7 +129,7 @@ def shares(rounds: int) -> list[str]:
     return [
         *lines,
         "",
-        f"At least {WANTED}% is wanted; so many rows reach it: {told}. What is known of why is in LOG.md.",
+        f"At least {WANTED}% is wanted. Rows that reach it: {told}; what is known of why is in LOG.md.",
     ]
 
 

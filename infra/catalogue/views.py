@@ -134,6 +134,11 @@ def entry(plan: Mapping[str, Any], experiment_id: str, run_id: str) -> str:
     return f"{in_a_line(links(plan, experiment_id, run_id))} of {plain(plan_label(plan))}"
 
 
+def points(plan: Mapping[str, Any]) -> int:
+    """How many grid points a plan has at most."""
+    return math.prod(map(len, plan["axes"].values()))
+
+
 def description(
     plan: Mapping[str, Any], law: Mapping[str, Any] | None, experiment_id: str, run_id: str, files: Collection[str] = ()
 ) -> str:
@@ -156,7 +161,7 @@ def description(
         where = f" ({plain(one['where'])})" if one.get("where") else ""
         lines += [f"- {plain(one['claim'])}{where}: **{plain(one['label'])}** [{plain(one['tag'])}]"]
     level = f"{VERDICT}: whether a grid point's success rate is above {plan['level']:g}, by its 95% interval"
-    count = math.prod(map(len, plan["axes"].values()))
+    count = points(plan)
     if count > LOADED:
         level += f". MLflow's charts show the first {LOADED} of {count:,} grid points, the report all"
     ticks = "`" * (1 + max([0, *map(len, re.findall("`+", plan["command"]))]))

@@ -4,12 +4,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 
-from infra.catalogue import tracking
+from infra.catalogue import tracking, views
 from infra.catalogue.tracking import TrackingError
 from infra.store import records, storage
 
@@ -37,7 +39,8 @@ def serve(results: str, uri: str, port: int) -> int:
     found = {f"{plan['sweep']} {plan['family']}": tracking.pages(uri, plan, port) for plan in plans}
     command = ["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"]
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    log = tempfile.TemporaryFile()  # noqa: SIM115  what the server says, of use where it fails
+    server = subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
 
     def end(*_: object) -> None:
         os.killpg(server.pid, signal.SIGTERM)  # the server and the workers that it started
@@ -45,14 +48,18 @@ def serve(results: str, uri: str, port: int) -> int:
     before = {which: signal.signal(which, end) for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         if uri.startswith("http") or answers(server, port):
-            tell(found)
+            tell(found, max(views.points(plan) for plan in plans))
         code = server.wait()
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
         if server.poll() is None:
             end()
-    return 0 if code in (0, -signal.SIGTERM, 128 + signal.SIGTERM) else 2
+    well = code in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    if not well:
+        log.seek(0)
+        print(log.read().decode(errors="replace")[-2000:], file=sys.stderr)
+    return 0 if well else 2
 
 
 def free(port: int) -> None:
@@ -78,9 +85,12 @@ def answers(server: subprocess.Popen[bytes], port: int) -> bool:
     return server.poll() is None
 
 
-def tell(found: Mapping[str, Mapping[str, str]]) -> None:
-    """The addresses, a sweep after the other."""
+def tell(found: Mapping[str, Mapping[str, str]], most: int) -> None:
+    """The addresses, a sweep after the other. ``most``: grid points of the largest."""
     lines: Sequence[str] = [
         line for name, pages in found.items() for line in (name, *(f"  {key:6} {page}" for key, page in pages.items()))
     ]
-    print(*lines, REMARK, sep="\n", flush=True)
+    remarks = [REMARK]
+    if most > views.LOADED:
+        remarks.append(f"Its charts draw {views.LOADED} of {most:,} grid points; report.html has all.")
+    print(*lines, *remarks, sep="\n", flush=True)
