@@ -219,12 +219,18 @@ def inequality(claim: Claim, frame: pd.DataFrame) -> Held:
 
 def worst(claim: Claim, frame: pd.DataFrame) -> Array:
     """Per training: the largest metric(k) / (bound^k metric(0)) over the steps k >= 1 of its curve; NaN without one."""
-    found = np.full(len(frame), NAN)
-    curves = zip(frame["curve_step"], frame[f"curve_{claim.metric}"], frame[str(claim.bound)], strict=True)
-    for i, (steps, curve, factor) in enumerate(curves):
-        if curve is None or len(curve) < 2 or not factor > 0:
-            continue
-        k, y = np.asarray(steps, dtype=float), np.asarray(curve, dtype=float)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            found[i] = np.exp(np.log(y[1:]) - np.log(y[0]) - (k[1:] - k[0]) * np.log(factor)).max()
+    found, factor = np.full(len(frame), NAN), frame[str(claim.bound)].to_numpy(dtype=float)
+    steps, curves = frame["curve_step"].to_numpy(), frame[f"curve_{claim.metric}"].to_numpy()
+    sizes = np.array([0 if curve is None else len(curve) for curve in curves], dtype=int)
+    rows = np.flatnonzero((sizes >= 2) & (factor > 0))
+    if not rows.size:
+        return found
+    k, y = (np.concatenate(lists[rows]).astype(float) for lists in (steps, curves))
+    ends = np.cumsum(sizes[rows])
+    starts = ends - sizes[rows]
+    first, log_factor = (np.repeat(part, sizes[rows]) for part in (starts, np.log(factor[rows])))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.exp(np.log(y) - np.log(y[first]) - (k - k[first]) * log_factor)
+    ratio[starts] = -np.inf  # k = 0
+    found[rows] = np.maximum.reduceat(ratio, starts)
     return found
