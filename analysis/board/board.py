@@ -221,8 +221,8 @@ def worst(claim: Claim, frame: pd.DataFrame) -> Array:
     """Per training: the largest metric(k) / (bound^k metric(0)) over the steps k >= 1 of its curve; NaN without one."""
     found, factor = np.full(len(frame), NAN), frame[str(claim.bound)].to_numpy(dtype=float)
     steps, curves = frame["curve_step"].to_numpy(), frame[f"curve_{claim.metric}"].to_numpy()
-    sizes = np.array([0 if curve is None else len(curve) for curve in curves], dtype=int)
-    rows = np.flatnonzero((sizes >= 2) & (factor > 0))
+    sizes, others = (np.array([0 if x is None else len(x) for x in lists], dtype=int) for lists in (curves, steps))
+    rows = np.flatnonzero((sizes >= 2) & (sizes == others) & (factor > 0))
     if not rows.size:
         return found
     k, y = (np.concatenate(lists[rows]).astype(float) for lists in (steps, curves))
