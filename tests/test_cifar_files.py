@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_perturbed_dcnn import CELL
 from torch.func import vmap
 
 from trainables import _images
 from trainables import perturbed_dcnn as dcnn
 
-CELL = replace(dcnn.SMALL, dtype="float64", max_steps=200, tolerance=0.02)
 RECORDS = 4
 FILES = _images.Files(RECORDS)
 

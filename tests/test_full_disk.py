@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_results_folder import refused, row, widths
+from test_results_folder import SCHEMA, refused, row, widths
 
-from infra.store import records, schema, storage
-from infra.store.schema import Column
+from infra.store import records, storage
 
-SCHEMA = schema.of_rows([Column("m", "int", "width", "units"), Column("seed", "int", "seed", "1")], [])
 ROOT = Path(__file__).parent.parent
 
 

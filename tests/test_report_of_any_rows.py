@@ -6,13 +6,12 @@ from pathlib import Path
 
 import planted_rows as planted
 import pytest
-from test_report import answered, reported
+from test_report import FULL, answered, reported
 
 from analysis import report
 from infra.commands import cli
 from infra.store.storage import ResultsError
 
-FULL = planted.rows()
 WIDTH, FLIPS = (next(one for one in planted.CLAIMS if one["name"] == name)
                 for name in ("sufficient width", "flips fall with width"))  # fmt: skip
 KINDS = {

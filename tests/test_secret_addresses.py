@@ -1,17 +1,12 @@
 """Addresses that carry a secret are refused, and never said."""
 
 import pytest
-from test_hostile_folder import answered
+from test_hostile_folder import SWEEP, answered
 
 from infra import launch, options
 from infra.catalogue import tracking
-from infra.launch import Sweep, every
+from infra.launch import every
 from infra.store import storage
-
-SWEEP = Sweep(
-    name="width_vs_n", claim="a claim", critical="m", over="n", seeds=1,
-    axes={"random_features": {"n": "4", "m": "3", "d": "3"}},
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(
