@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ def connected(address: str | None) -> Iterator[None]:
                 ray.init(address=address, **quiet)
             else:
                 ray.init(address="local", _node_ip_address="127.0.0.1", include_dashboard=False, **quiet)
+    except SystemExit:  # which that handler raises: the signal is heard again, as before
+        signal.raise_signal(signal.SIGTERM)
+        raise
     except AuthenticationError:
         raise EngineError(f"--address {address}: the cluster asks for a token: {TOKEN}") from None
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
