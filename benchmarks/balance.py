@@ -1,8 +1,8 @@
 """Do all cores have work to the end? Timelines of sweeps through the real command, one bar a pack.
 
-    python benchmarks/balance.py
+    python benchmarks/balance.py [rounds, default 3]
 
-Writes balance.md, balance.pdf and balance.png beside this file.
+Writes balance.md, balance.pdf and balance.png beside this file; the figure is of the last round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import matplotlib as mpl
+from cyclopts import run
+from cyclopts.types import PositiveInt
 from matplotlib.figure import Figure
+from speed_table import spread
 
 from analysis.figures.style import STYLE, encoded
 from analysis.figures.timeline import Timeline, draw_bars, timeline
@@ -61,28 +64,39 @@ def draw(found: dict[str, tuple[Timeline, str]]) -> Figure:
         return figure
 
 
-def main() -> None:
-    found = {name: measured(*case) for name, case in CASES.items()}
+def main(rounds: PositiveInt = 3) -> None:
+    found: dict[str, list[tuple[Timeline, str]]] = {name: [] for name in CASES}
+    for round_ in range(rounds):
+        for name, case in CASES.items():
+            found[name].append(measured(*case))
+        print(f"round {round_ + 1} of {rounds}", flush=True)
     lines = [
         "# Balance", "",
-        f"Written by `python benchmarks/balance.py` on {os.cpu_count()} cores. *idle at the end*: share of the "
-        "workers' time in which a worker has no pack left while another still trains; *idle*: all of it, also the time "
-        "between two packs, in which a worker waits for the driver and for the files of its rows.", "",
+        f"Written by `python benchmarks/balance.py {rounds}` on {os.cpu_count()} cores: median (least to most) of "
+        f"{rounds} interleaved rounds, the figure is of the last. *idle at the end*: share of the workers' time in "
+        "which a worker has no pack left while another still trains; *idle*: all of it, also the time between two "
+        "packs, in which a worker waits for the driver and for the files of its rows.", "",
         "![Timelines](balance.png)", "",
         "| | sweep | packs | training, s | longest pack, s | idle at the end | idle |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for name, (one, _) in found.items():
-        lines.append(
-            f"| {name} | `{' '.join(CASES[name])}` | {len(one.begin)} | {one.runs[-1][1]:.1f} | "
-            f"{(one.end - one.begin).max():.1f} | {one.idle_at_the_end:.1%} | {one.idle:.1%} |"
+    for name, each in found.items():
+        timelines = [one for one, _ in each]
+        numbers = (
+            spread([len(one.begin) for one in timelines], ".0f"),
+            spread([one.runs[-1][1] for one in timelines], ".1f"),
+            spread([float((one.end - one.begin).max()) for one in timelines], ".1f"),
+            spread([one.idle_at_the_end for one in timelines], ".1%"),
+            spread([one.idle for one in timelines], ".1%"),
         )
+        lines.append(f"| {name} | `{' '.join(CASES[name])}` | {' | '.join(numbers)} |")
     lines += ["", TRIED]
+    last = {name: each[-1] for name, each in found.items()}
     for kind in ("pdf", "png"):
-        Path(__file__).with_suffix(f".{kind}").write_bytes(encoded(draw(found), kind))
+        Path(__file__).with_suffix(f".{kind}").write_bytes(encoded(draw(last), kind))
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

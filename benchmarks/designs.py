@@ -17,6 +17,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from cyclopts import run
+from cyclopts.types import PositiveInt
 from designs_table import GRID, OURS, RULES, Found, draw, write
 from planted import SAMPLES, Truth, finite_size, power
 from rivals import DESIGNS, Design
@@ -111,7 +113,7 @@ def note(case: Case, data: Tally) -> dict[str, float]:
     }
 
 
-def main(simulations: int = 60, others: int = 16) -> None:
+def main(simulations: PositiveInt = 60, others: PositiveInt = 16) -> None:
     start, done, target = time.perf_counter(), {}, Path(__file__).with_suffix(".md")
     truths = {case.name: case.holds for case in CASES}
     for index, case in enumerate(CASES):
@@ -130,4 +132,4 @@ def main(simulations: int = 60, others: int = 16) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main)

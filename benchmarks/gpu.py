@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
+from cyclopts import run
+from cyclopts.types import PositiveInt
 from peers import train_one
 
 from infra.packing import pack, steps
@@ -161,7 +163,9 @@ def sweeps(device: str, seeds: int) -> Iterator[str]:
     yield "a sweep this short is sooner done by tasks."
 
 
-def main(part: str = "packs", seeds: int = 64, device: str = "cuda") -> None:
+def main(
+    part: Literal["packs", "sweeps"] = "packs", seeds: PositiveInt = 64, device: Literal["cuda", "cpu"] = "cuda"
+) -> None:
     there = device != "cuda" or torch.cuda.is_available()
     where = (
         f"{torch.cuda.get_device_name() if device == 'cuda' else device}, torch {torch.__version__}" if there else ""
@@ -180,5 +184,4 @@ def main(part: str = "packs", seeds: int = 64, device: str = "cuda") -> None:
 
 
 if __name__ == "__main__":
-    asked = dict(zip(("part", "seeds", "device"), sys.argv[1:], strict=False))
-    main(asked.get("part", "packs"), int(asked.get("seeds", 64)), asked.get("device", "cuda"))
+    run(main)

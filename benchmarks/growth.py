@@ -1,14 +1,16 @@
 """How cost grows: core seconds of ``two_layer_relu`` over n, m, seeds and trainings, against the FLOPs they take.
 
-    python benchmarks/growth.py
+    python benchmarks/growth.py [rounds, default 5]
 
 Writes growth.md, growth.pdf and growth.png beside this file. One core, one process, processor time: what it shares the
-machine with costs little. FLOPs as in the plan: matrix products, and one for each number of the state.
+machine with costs little. All points are measured once a round. FLOPs as in the plan: matrix products, and one for each
+number of the state.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -21,7 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import matplotlib as mpl
 import numpy as np
 import torch
+from cyclopts import run
+from cyclopts.types import PositiveInt
 from matplotlib.figure import Figure
+from speed_table import spread
 
 import trainables
 from analysis.figures.style import STYLE, encoded
@@ -147,28 +152,45 @@ def table(title: str, points: list[Point], rate: float) -> list[str]:
     return [*lines, ""]
 
 
-def main() -> None:
+def median(rounds: list[list[Point]]) -> list[Point]:
+    """The points, each with its median seconds over the rounds."""
+    return [
+        replace(same[0], seconds=statistics.median(one.seconds for one in same)) for same in zip(*rounds, strict=True)
+    ]
+
+
+def main(rounds: PositiveInt = 5) -> None:
     torch.set_num_threads(1)
     for axis in ("n", "m"):
         to_the_end(axis, 16)  # what is done once
     rate = peak()
-    steps = [a_step(axis, value) for axis in ("n", "m", "seeds") for value in SERIES[axis]]
-    whole = [
-        to_the_end(axis, value) for axis, values in SERIES.items() for value in values if axis != "n" or value < 512
-    ]
-    panels = {"a step": steps, "whole trainings": whole}
+    found: dict[str, list[list[Point]]] = {"a step": [], "whole trainings": []}
+    for round_ in range(rounds):
+        found["a step"].append([a_step(axis, value) for axis in ("n", "m", "seeds") for value in SERIES[axis]])
+        found["whole trainings"].append(
+            [
+                to_the_end(axis, value)
+                for axis, values in SERIES.items()
+                for value in values
+                if axis != "n" or value < 512
+            ]
+        )
+        print(f"round {round_ + 1} of {rounds}", flush=True)
+    panels = {title: median(each) for title, each in found.items()}
     growth = []
     for title, points in panels.items():
         for axis in dict.fromkeys(point.axis for point in points):
-            some = [point for point in points if point.axis == axis]
-            growth.append(f"| {title} | {axis} | {slope(some, 'flops'):.2f} | {slope(some, 'seconds'):.2f} |")
+            each = [[point for point in one if point.axis == axis] for one in found[title]]
+            seconds = spread([slope(some, "seconds") for some in each], ".2f")
+            growth.append(f"| {title} | {axis} | {slope(each[0], 'flops'):.2f} | {seconds} |")
     lines = [
         "# How cost grows", "",
-        f"Written by `python benchmarks/growth.py`: `{FAMILY}`, one core, processor time. n = {BASE['n']}, "
+        f"Written by `python benchmarks/growth.py {rounds}`: `{FAMILY}`, one core, processor time, medians of {rounds} "
+        f"rounds. n = {BASE['n']}, "
         f"m = {BASE['m']}, d = {BASE['d']}, {SEEDS} seeds unless they vary; *trainings*: so many in all over "
         "n = 16, 32, 64 and m = 8 to 64, as a sweep packs them, drawing, measuring and theory included.", "",
         "![Core seconds over FLOPs](growth.png)", "",
-        "Exponents over the upper half of each series:", "",
+        "Exponents over the upper half of each series; of seconds the median (least to most) over the rounds:", "",
         "| of | over | FLOPs | core seconds |", "|---|---|---|---|", *growth, "",
     ]  # fmt: skip
     for title, points in panels.items():
@@ -180,4 +202,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

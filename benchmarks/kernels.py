@@ -21,6 +21,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
+from cyclopts import run
+from cyclopts.types import PositiveInt
+from speed_table import spread
 
 import trainables
 from infra import options
@@ -86,10 +89,6 @@ def peak(dtype: torch.dtype) -> Callable[[], Any]:
     return lambda: torch.mm(left, right, out=out)
 
 
-def spread(values: list[float], digits: str) -> str:
-    return f"{statistics.median(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
-
-
 def families(rounds: int) -> list[str]:
     lines = ["", "## Packed against one at a time", "",
              "Trainings stepped a second, a pack over a loop without a pack.", "",
@@ -133,7 +132,7 @@ def shares(rounds: int) -> list[str]:
     ]
 
 
-def main(rounds: int = 5) -> None:
+def main(rounds: PositiveInt = 5) -> None:
     torch.set_num_threads(1)
     head = ["# What a step costs", "", f"Written by `OMP_NUM_THREADS=1 python benchmarks/kernels.py {rounds}`: median",
             f"(least to most) of {rounds} interleaved rounds, one core."]  # fmt: skip
@@ -142,4 +141,4 @@ def main(rounds: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main)

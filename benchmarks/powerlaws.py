@@ -1,10 +1,11 @@
 """How often the power-law intervals are right: python -m benchmarks.powerlaws [runs] writes powerlaws.md beside it."""
 
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from cyclopts import run
+from cyclopts.types import PositiveInt
 
 from tests.planted_curves import CASES, SEED, Planted, Tally, simulate
 
@@ -35,7 +36,7 @@ def row(case: Planted, count: Tally, seconds: float) -> str:
     return f"| {case.name} | " + " | ".join(f"{u:.3f}" for u in numbers) + " |\n"
 
 
-def main(runs: int) -> None:
+def main(runs: PositiveInt = 400) -> None:
     """Run every case and write the table beside this file."""
     text = HEAD.format(runs=runs, seed=SEED, se=(0.95 * 0.05 / runs) ** 0.5)
     names = COLUMNS.split(",")
@@ -51,4 +52,4 @@ def main(runs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 400)
+    run(main)

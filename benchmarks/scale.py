@@ -16,12 +16,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+from cyclopts import Parameter, run
+from cyclopts.validators import Number
 
 GRID = {"n": "8:64:quarter-octave", "m": "8:128:quarter-octave"}  # 13 by 17 grid points, times d
 DEPTHS = {"random_features": "3,5", "two_layer_relu": "8,16"}
@@ -165,7 +167,7 @@ def driver_memory(largest: int) -> list[str]:
     ]
 
 
-def main(largest: int = 1_000_000) -> None:
+def main(largest: Annotated[int, Parameter(validator=Number(gte=10_000))] = 1_000_000) -> None:
     lines = [
         "# Large sweeps",
         "",
@@ -198,4 +200,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["only"]:
         only(*sys.argv[2:])
     else:
-        main(*map(int, sys.argv[1:]))
+        run(main)

@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pandas as pd
 import psutil
+from cyclopts import run
+from cyclopts.types import PositiveInt
 from speed_table import write
 
 from infra.store import records
@@ -151,7 +153,7 @@ def peer(name: str, rows: Any, round_: int, folder: Path) -> dict[str, Any]:
     return found | counts | {"whole": whole, "same": sum(same) / len(same)}
 
 
-def main(rounds: int = 3, seeds: int = 64) -> None:
+def main(rounds: PositiveInt = 3, seeds: PositiveInt = 64) -> None:
     results: list[dict[str, Any]] = []
     for round_ in range(rounds):
         with TemporaryDirectory() as name:
@@ -172,4 +174,4 @@ def main(rounds: int = 3, seeds: int = 64) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main)

@@ -20,6 +20,8 @@ from dataclasses import replace
 
 import pandas as pd
 import torch
+from cyclopts import run
+from cyclopts.types import PositiveInt
 from joblib import Parallel, delayed
 from scipy import stats
 from speed import AXES
@@ -77,7 +79,7 @@ def line(name: str, rows: Any) -> str:
     return f"| {name} | {len(rows):,} | {unfit:,} | {len(flagged):,} | {wrong} | {high:.2g} | {saved:.1f} |"
 
 
-def main(seeds: int = 64) -> None:
+def main(seeds: PositiveInt = 64) -> None:
     reference = to_the_end(AXES, seeds)
     others = {name: to_the_end(axes, max(1, seeds // 2)) for name, axes in SETTINGS.items()}
     rows = pd.concat([reference, *others.values()])
@@ -99,6 +101,7 @@ def main(seeds: int = 64) -> None:
         "| | trainings | unfit | found out of reach | of them fit | 95% at most | saves |",
         "|---|---|---|---|---|---|---|",
         line("all", rows),
+        line("the reference sweep", reference),
         *(line(f"n = {n}, d = {d}", part) for (d, n), part in reference.groupby(["d", "n"])),
         *(line(name, part) for name, part in others.items()),
     ]
@@ -107,4 +110,4 @@ def main(seeds: int = 64) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main)

@@ -18,6 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import planted as plant
+from cyclopts import run
+from cyclopts.types import PositiveInt
 from planted import Cells, Truth, around, factorial, finite_size, power
 
 from analysis.thresholds.fitting import fit_fast, fit_threshold
@@ -211,7 +213,7 @@ def report(done: list[tuple[Row, int, dict[str, float]]], simulations: int, minu
     return "\n".join(text) + "\n"
 
 
-def main(simulations: int = 400, only: str = "") -> None:
+def main(simulations: PositiveInt = 400, only: str = "") -> None:
     start, done = time.perf_counter(), []
     target = Path(__file__).with_suffix(".md") if not only else Path("thresholds-part.md")
     for index, row in enumerate(ROWS):
@@ -222,4 +224,4 @@ def main(simulations: int = 400, only: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*(convert(argument) for convert, argument in zip((int, str), sys.argv[1:], strict=False)))
+    run(main)

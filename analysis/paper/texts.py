@@ -32,8 +32,8 @@ PYTHON ?= python3
 SHA256SUM := $(shell command -v sha256sum || echo shasum -a 256)
 export OMP_NUM_THREADS := 1
 
-.PHONY: all check
-all:
+.PHONY: all figures check
+all figures:
 	$(PYTHON) -m analysis.export .
 
 check:
