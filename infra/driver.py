@@ -1,16 +1,18 @@
 """The driver: from a sweep's command line to rows, a law, a figure and an MLflow catalogue."""
 
+import contextlib
 import json
 import math
 import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import trainables
@@ -89,8 +91,8 @@ def run(request: Request, end: Ending) -> int:
     environment.reachable(address)
     uri = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out))
     with exclusive(out):
-        tracking.check(uri)  # makes a new store: half made, as on a full disk, it would stay useless
-        records.write_plan(out, recipe)
+        if uri != tracking.default_uri(out):  # what the user has said is looked at before Ray starts
+            tracking.check(uri)
         records.set_aside(out, foreign, (family, plan.row_schema(family)))
         if adaptive:
             return end(request, recipe, search(request, recipe, uri, address), uri)
@@ -98,19 +100,39 @@ def run(request: Request, end: Ending) -> int:
             trained = tune(request, recipe, cells, uri, address)
             return end(request, recipe, trained, uri) if "points" in recipe else untuned(request, trained)
         tell(request, asked_for(cells, missing, out))
-        trained = train(request, missing, recipe, uri, address) if missing else Trained()
-        return end(request, recipe, trained, uri)
+        return end(request, recipe, train(request, missing, recipe, uri, address), uri)
+
+
+def begun(out: str, recipe: dict[str, Any], uri: str) -> None:
+    """MLflow answers, and the plan is noted, before anything is trained."""
+    tracking.check(uri)  # makes a new store: half made, as on a full disk, it would stay useless
+    records.write_plan(out, recipe)
+
+
+@contextlib.contextmanager
+def on_ray(address: str | None, *meanwhile: Callable[[], object]) -> Iterator[None]:
+    """A connection to Ray, which takes seconds to start on other cores: another thread does ``meanwhile`` then, and
+    what that raises is raised here, before the block."""
+    from infra import engine  # imports Ray, which reads its environment then
+
+    with ThreadPoolExecutor(1) as beside:
+        done = [beside.submit(one) for one in meanwhile]
+        with engine.connected(address):
+            for one in done:
+                one.result()
+            yield
 
 
 def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: str, address: str | None) -> Trained:
-    """Train ``cells`` on Ray while MLflow follows; the rows are on disk afterwards."""
+    """Train ``cells``, if there are any, on Ray while MLflow follows; the rows are on disk afterwards."""
     out = request.options.out
-    from infra import engine  # imports Ray, which reads its environment then
+    begin = partial(begun, out, recipe, uri)
+    if not cells:
+        begin()
+        return Trained()
+    with on_ray(address, partial(costs.price, request.family, cells), begin):
+        from infra import engine
 
-    pricing = Thread(target=costs.price, args=(request.family, cells))
-    pricing.start()  # Ray starts meanwhile
-    with engine.connected(address):
-        pricing.join()
         setup = setup_of(request, address)
         packs = plan.packs(request.family, cells, setup.device, setup.side_by_side, setup.budget)
         progress = Progress(packs, recorded_counts(out, recipe), recipe, quiet=request.options.quiet)
@@ -154,11 +176,11 @@ def search(request: Request, recipe: dict[str, Any], uri: str, address: str | No
     tell(request, f"{known} trainings recorded in {out}; {until}")
     if chooser.finished():
         recipe["search"] = chooser.summary()
-        records.write_plan(out, recipe)
+        begun(out, recipe, uri)
         return Trained()
-    from infra import engine  # imports Ray, which reads its environment then
+    with on_ray(address, partial(begun, out, recipe, uri)):
+        from infra import engine
 
-    with engine.connected(address):
         progress = Progress(
             chooser.packs, recorded_counts(out, recipe), recipe, chooser.outlook, quiet=request.options.quiet
         )
@@ -172,11 +194,11 @@ def search(request: Request, recipe: dict[str, Any], uri: str, address: str | No
 def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: str, address: str | None) -> Trained:
     """Find the best value of the tuned axis at each grid point of ``cells``, then train each point with its own. The
     plan names the points once they are known."""
-    from infra import engine  # imports Ray, which reads its environment then
-
     family, out = request.family, request.options.out
     search = tuning.Tuning(family, recipe["tuned"], cells, records.read_rows(out, family)[0])
-    with engine.connected(address):
+    with on_ray(address, partial(begun, out, recipe, uri)):
+        from infra import engine
+
         progress = Progress(
             search.packs, Counter(), recipe | {"critical": None}, search.outlook, quiet=request.options.quiet
         )

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,8 +28,12 @@ from infra.store import storage
 from infra.trial import PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
+SOON = 9.0  # rough seconds of all packs, which one worker has done before a second, that imports torch, is there
 DEAD = "actor is dead"  # how Ray says that a worker's process is gone
 TOKEN = "RAY_AUTH_MODE=token, and the cluster's ~/.ray/auth_token here"
+
+# Ray's own handler of SIGTERM raises SystemExit wherever the process is, in a finaliser too, where it is forgotten.
+ray._private.utils.set_sigterm_handler = lambda _: None
 
 # Tune would hand the keys of a store on to its workers, and Ray write them into its logs: each node has its own.
 class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
@@ -48,14 +51,10 @@ def connected(address: str | None) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors come back in the results
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        with interrupt.handled():  # Ray installs a SIGTERM handler of its own
-            if address:
-                ray.init(address=address, **quiet)
-            else:
-                ray.init(address="local", _node_ip_address="127.0.0.1", include_dashboard=False, **quiet)
-    except SystemExit:  # which that handler raises: the signal is heard again, as before
-        signal.raise_signal(signal.SIGTERM)
-        raise
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(address="local", _node_ip_address="127.0.0.1", include_dashboard=False, **quiet)
     except AuthenticationError:
         raise EngineError(f"--address {address}: the cluster asks for a token: {TOKEN}") from None
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -128,13 +127,15 @@ class Setup:
 
 def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
     """Train ``packs`` as Tune trials, longest first; each writes its own rows. Never raises for a lost pack."""
+    soon = not setup.shared and sum(pack.seconds for pack in packs) < SOON
+    how = {"max_concurrent_trials": 1} if soon else {}
     with session(setup, progress) as (common, relay, where):
         left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
         try:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
                 if left and any(DEAD in error for error in errors):
                     what = {"param_space": {"job": tune.grid_search(list(left))}}
-                    errors = fit(what, {}, f"{setup.name}-{attempt}", setup.request, relay, where)
+                    errors = fit(what, how, f"{setup.name}-{attempt}", setup.request, relay, where)
                     left = [relay.limited(job) for job in left if not progress.finished(job["pack"])]
         except Stopped:
             return Trained(interrupted=True)
