@@ -98,7 +98,7 @@ def planning(asked: Any) -> None:
 
 
 def going_on(asked: Any) -> None:
-    from infra import driver, plan_file
+    from infra import plan_file, training
     from infra.planning import plan
     from infra.store import records
 
@@ -106,7 +106,7 @@ def going_on(asked: Any) -> None:
     known, _ = records.recorded(out, (family, plan.row_schema(family)))
     cells = plan.grid(family, asked.axes, asked.options.seeds)
     assert not plan.unrecorded(family, cells, known)
-    driver.recorded_counts(out, plan_file.manifest(asked))
+    training.recorded_counts(out, plan_file.manifest(asked))
 
 
 def catalogue(asked: Any) -> None:

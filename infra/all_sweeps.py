@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from infra import conclusions, driver, environment, options
 from infra.catalogue import tracking
-from infra.driver import say
 from infra.environment import EngineError
 from infra.planning.axes import PlanError
+from infra.progress import say
 from infra.store import storage
 from infra.store.storage import ResultsError
 from infra.sweep import Sweep

@@ -15,6 +15,7 @@ from analysis import report
 from infra import driver
 from infra.environment import EngineError, Trained
 from infra.options import Request
+from infra.progress import say
 from infra.store.storage import ResultsError
 
 
@@ -37,7 +38,7 @@ class Aside:
             ended, out, err = self.take()
             self.open -= 1
             if err:
-                driver.say(err.rstrip())
+                say(err.rstrip())
             print(out, end="", flush=True)
             code = code or ended
         return code

@@ -1,6 +1,7 @@
 """What the user sees while a sweep runs: trainings done, to go, time left, outcomes, the exponent so far."""
 
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -176,3 +177,8 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def say(line: str) -> None:
+    """One line to the user, beside the results on standard output."""
+    print(line, file=sys.stderr, flush=True)
