@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import trainables
 from infra import environment, estimate, options, training
-from infra.catalogue import apart, tracking
+from infra.catalogue import tracking
 from infra.catalogue.tracking import TrackingError
 from infra.environment import EngineError, Trained
 from infra.options import Request
@@ -106,10 +106,9 @@ def conclude(request: Request, recipe: dict[str, Any], trained: Trained, uri: st
 
     out = request.options.out
     try:
-        with apart.syncing(out, uri, recipe["plan_id"]):
-            summary = report.conclude(out, recipe["plan_id"])
-            where = f"report     {storage.beside(out, report.PAGE)}"
-            storage.tell(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
+        summary = report.conclude(out, recipe["plan_id"])
+        where = f"report     {storage.beside(out, report.PAGE)}"
+        storage.tell(json.dumps(summary.law, indent=1) if request.options.json else f"{summary.text}\n{where}")
         where, well = catalogued(request, recipe, summary, uri)
         if not request.options.json:
             storage.tell(where)

@@ -2,19 +2,15 @@
 
 import json
 import statistics
-import subprocess
 import threading
-import time
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 from catalogued import AXES, FAMILY, LAW, SEEDS, point_rows, table, write_rows
 
-from infra.catalogue import apart, runs, tracking
 from infra.catalogue import grid_points as catalogue
+from infra.catalogue import runs, tracking
 from infra.catalogue.tracking import Synced
 from infra.store import records
 from infra.store.storage import ResultsError
@@ -134,47 +130,3 @@ def test_while_the_sweep_goes_on_a_point_is_written_anew_only_when_much_is_new(t
         assert tracking.sync(tracked, uri, over=going_on) == expected, seeds
     assert tracking.sync(tracked, uri) == Synced(unchanged=1)
     assert table(uri)["n=4 m=4"].data.metrics["trainings"] == SEEDS
-
-
-def others() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "infra.catalogue.apart" in one.cmdline()]
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_many_points_are_written_by_another_process_while_the_block_works(
-    tracked: str, monkeypatch: pytest.MonkeyPatch, killed: bool
-) -> None:
-    uri, (recipe,) = tracking.default_uri(tracked), records.read_plans(tracked)
-    with apart.syncing(tracked, uri, recipe["plan_id"]):
-        assert not others(), "six points are not worth a process"
-    monkeypatch.setattr(apart, "MANY", 6)
-    with apart.syncing(tracked, uri, recipe["plan_id"]):
-        (other,) = others()
-        if killed:
-            other.kill()
-    assert not others()
-    assert tracking.sync(tracked, uri, law=LAW) == (Synced(created=6) if killed else Synced(unchanged=6))
-    assert len(table(uri)) == 7
-
-
-def test_the_other_process_ends_with_this_one_and_is_not_needed(tracked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pipe closes when this process dies, however that is. One that hangs is waited for with an end."""
-    uri, (recipe,) = tracking.default_uri(tracked), records.read_plans(tracked)
-    monkeypatch.setattr(apart, "MANY", 6)
-    other = apart.started(tracked, uri, recipe["plan_id"])
-    assert other is not None and other.stdin is not None
-    other.stdin.close()
-    assert other.wait(30) == 1
-    monkeypatch.setattr(apart, "PATIENCE", 0.1)
-    began = time.monotonic()
-    with apart.syncing(tracked, uri, recipe["plan_id"]):
-        pass
-    assert not others() and time.monotonic() - began < 30
-    monkeypatch.setattr(subprocess, "Popen", raising)
-    with apart.syncing(tracked, uri, recipe["plan_id"]):
-        pass
-    assert tracking.sync(tracked, uri) == Synced(created=6)
-
-
-def raising(*_: Any, **__: Any) -> None:
-    raise BlockingIOError(11, "no process can be had")
