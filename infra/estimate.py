@@ -10,7 +10,7 @@ from infra.planning import costs, plan
 from infra.planning.packs import Pack
 
 SAMPLE_SECONDS = 1.0  # how long the costliest pack is trained to learn the speed of this machine
-START_SECONDS = 20  # Ray's start and the first worker's import of torch
+START_SECONDS = 20  # until the first pack trains, and from the last to the report
 
 
 def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any]) -> str:
@@ -29,8 +29,8 @@ def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any]) -> str:
         mebibytes = f"{peak:,.0f}" if peak >= 10 else f"{peak:.2g}"
         lines += [
             f"FLOPs      about {sum(pack.flops for pack in packs):.3g}, if every training ran to its budget",
-            f"memory     about {mebibytes} MiB a pack at its peak, {cpus} packs at a time on this machine's CPUs",
-            f"time       at most about {minutes:.1f} min, {START_SECONDS} s of it to start; "
+            f"memory     at most about {mebibytes} MiB a pack at its peak, {cpus} packs at a time on these CPUs",
+            f"time       at most about {minutes:.1f} min, {START_SECONDS} s of it to start and end; "
             f"measured {rate / 1e9:.2g} GFLOP/s a CPU, {each_step * 1e6:.0f} us a step of the smallest pack",
         ]
     return "\n".join(lines)

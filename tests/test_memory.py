@@ -67,6 +67,26 @@ def test_packs_are_no_larger_than_the_budget_and_no_smaller_than_they_must():
         assert sorted(pack.size for pack in packs) == (sizes if share < 40 else [40])
 
 
+def test_where_the_largest_shape_has_room_no_other_is_looked_at(monkeypatch):
+    asked = []
+    counted = memory.peak
+    monkeypatch.setattr(memory, "peak", lambda module, cell: asked.append((cell.n, cell.m)) or counted(module, cell))
+    few = [replace(one, n=n, m=m) for n in (4, 8) for m in (2, 16) for one in seeds(3)]
+    for share, shapes in ((13, {(8, 16)}), (11, {(8, 16), (4, 2), (4, 16), (8, 2)})):
+        costs.peak.cache_clear()
+        asked.clear()
+        top = costs.peak("two_layer_relu", replace(few[0], n=8, m=16))
+        budget = Budget((share * top + memory.WORKER) / memory.SHARE, side_by_side=1)  # 4 packs of 3 would take 12
+        assert sorted(pack.size for pack in plan.packs("two_layer_relu", few, budget=budget)) == [3, 3, 3, 3]
+        assert set(asked) == shapes and len(asked) == len(shapes)
+    batches = [replace(one, batch=batch) for batch in (0, 2) for one in seeds(1, "adam_vs_gd")]
+    assert costs.largest_cell("adam_vs_gd", batches) is None, "0 is the whole sample"
+
+
+def seeds(count, family="two_layer_relu"):
+    return [replace(trainables.load(family).SMALL, seed=seed) for seed in range(count)]
+
+
 def test_a_pack_of_two_over_the_budget_is_refused_in_a_line_that_says_what_would_fit():
     one = costs.peak("identity_mapping", cells(1, d=48)[0])
     whole = 3 * (2.1 * one + memory.WORKER) / memory.SHARE  # room for three packs of two

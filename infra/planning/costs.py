@@ -26,15 +26,24 @@ class Cost:
 
 
 def price(family: str, cells: Sequence[Any]) -> None:
-    """Know the cost of each grid point and the peak of each shape when ``packs`` asks; errors are told there."""
-    shapes = set()
+    """Know the cost of each grid point and the largest peak when ``packs`` asks; errors are told there."""
+    points = [cell for cell in cells if cell.seed == 0]
     with contextlib.suppress(PlanError):
-        for point in (cell for cell in cells if cell.seed == 0):
+        for point in points:
             cost(family, point)
-            shape = tuple(getattr(point, name) for name in trainables.load(family).SHAPE)
-            if shape not in shapes:
-                shapes.add(shape)
-                peak(family, point)
+        if (top := largest_cell(family, points)) is not None:
+            peak(family, top)
+
+
+def largest_cell(family: str, cells: Sequence[Any]) -> Any | None:
+    """A cell that is as large as any other in every axis of its shape, so that no other takes much more memory; None
+    where there is none, or where an axis that varies is no size (a word, or 0, which often stands for all)."""
+    shapes = {tuple(getattr(cell, name) for name in trainables.load(family).SHAPE): cell for cell in cells}
+    axes = [set(values) for values in zip(*shapes, strict=True)]
+    varying = [value for values in axes if len(values) > 1 for value in values]
+    if not axes or not all(isinstance(value, (int, float)) and value >= 1 for value in varying):
+        return None
+    return shapes.get(tuple(max(values) for values in axes))
 
 
 @lru_cache(maxsize=10_000)

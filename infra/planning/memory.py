@@ -20,7 +20,7 @@ from infra.planning.counting import Live
 
 SHARE = 0.7  # of the free memory for packs and their workers; the rest is for the driver, files, the unforeseen
 WORKER = 2**29  # bytes of a worker beside its pack: Python, torch, Ray, on a card CUDA's context, what allocators keep
-SMALL = 2**20  # bytes of a state up to which running is quicker than following shapes
+SMALL = 4 * 2**20  # bytes of a state up to which running is quicker than following shapes, which first loads a compiler
 CGROUPS = Path("/sys/fs/cgroup")
 LACKING = re.compile(
     "allocate memory|out of memory|not enough memory|ALLOC_FAILED|Unable to allocate|MemoryError", re.IGNORECASE

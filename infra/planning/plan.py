@@ -12,7 +12,7 @@ import torch
 import trainables
 from infra.planning import memory
 from infra.planning.axes import PlanError
-from infra.planning.costs import Cost, cost, peak, too_large
+from infra.planning.costs import Cost, cost, largest_cell, peak, too_large
 from infra.planning.memory import Budget
 from infra.planning.packs import SHORTEST, Pack, cuts, rough, slices
 from infra.store.schema import Column, cell_id, of_rows
@@ -23,6 +23,8 @@ WORKING_SET = {
     "cuda": 4 * 2**30,
 }  # bytes a pack may hold: the cache, or a share of the card
 TRIED = 100  # grid points drawn before a grid is given up
+ROOMY = 4  # packs of the largest shape that would have room in the place of one: then no other shape is looked at,
+# which takes 40 ms each; whatever of it is held in another form may take somewhat more
 LARGEST_PACK = 512  # cells; beyond it the cost per cell is flat and a lost pack costs more
 
 
@@ -99,13 +101,15 @@ def packs(
     groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for cell in cells:
         groups[tuple(getattr(cell, name) for name in module.SHAPE)].append(cell)
+    of_point = {at: cost(family, point) for at, point in grid_points(cells).items()}
+    top = largest_cell(family, [group[0] for group in groups.values()])
+    bound = peak(family, replace(top, seed=0)) if top is not None else 0
+    roomy = 0 < ROOMY * bound * min(LARGEST_PACK, max(map(len, groups.values()), default=0)) <= budget.of_pack
     lots: list[tuple[list[tuple[Any, Cost]], int, int]] = []  # cells with their costs; bytes of a state, at the peak
     for group in groups.values():
-        points = grid_points(group)
-        of_point = {at: cost(family, point) for at, point in points.items()}
         costs = [of_point[key(cell)] for cell in group]
         cell_bytes = max(1, *(each.bytes for each in costs))
-        most = max(1, next((found for point in points.values() if (found := peak(family, point))), 0))
+        most = max(1, bound if roomy else peak_of(family, group))
         if 2 * most > budget.of_pack:
             raise PlanError(too_large(module, group[0], 2 * most, budget))
         whole = sum(each.flops_per_step * each.steps for each in costs), max(each.steps for each in costs), len(group)
@@ -125,6 +129,11 @@ def packs(
                 for part in slices(lot, count)
             ]
     return sorted(result, key=lambda pack: -pack.seconds)
+
+
+def peak_of(family: str, group: Sequence[Any]) -> int:
+    """Bytes that a training of this shape takes at its peak, from the first that can be drawn; 0 where none can."""
+    return next((found for point in grid_points(group).values() if (found := peak(family, point))), 0)
 
 
 def pack_of(family: str, lot: Sequence[tuple[Any, Cost]], state: int, peak: int) -> Pack:
