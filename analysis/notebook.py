@@ -18,9 +18,11 @@ from matplotlib.figure import Figure
 from analysis import reading
 from analysis.board.board import board
 from analysis.board.held import Board, Held
-from analysis.figures import fitted, lines
+from analysis.figures import lines
 from analysis.figures.phase import phase_diagram
+from analysis.figures.power_laws import bound_figure, draw_power_law, power_law_figure
 from analysis.figures.style import STYLE, encoded
+from analysis.figures.thresholds import draw_thresholds
 from analysis.powerlaws.fitting import PowerLaw
 from analysis.reading import DataError
 from analysis.series import panels as along_axis
@@ -101,9 +103,9 @@ def plot(found: ThresholdLaw | PowerLaw | Held | Study) -> Plot:
     if isinstance(found, Study):
         return Plot(of_study(found))
     if isinstance(found, Held) and found.cells is not None and found.cells.x.size:
-        return Plot(fitted.bound_figure(found, (found.claim.over, f"{found.claim.metric} / bound"), ""))
+        return Plot(bound_figure(found, (found.claim.over, f"{found.claim.metric} / bound"), ""))
     if isinstance(found, Held) and any((part.y > 0).any() for part in found.parts):
-        return Plot(fitted.power_law_figure(found, (found.claim.over, str(found.claim.metric)), ""))
+        return Plot(power_law_figure(found, (found.claim.over, str(found.claim.metric)), ""))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.0, 4.2))
         draw(found, figure.subplots())
@@ -114,11 +116,11 @@ def draw(found: ThresholdLaw | PowerLaw | Held, axes: Axes) -> None:
     """Draw a law into axes of your own, logarithmic from then on. TypeError for what is no law."""
     claim, one = (found.claim, found.law) if isinstance(found, Held) else (None, found)
     if isinstance(one, PowerLaw):
-        fitted.draw_power_law(axes, one)
+        draw_power_law(axes, one)
         axes.set_xlabel(claim.over if claim else "x")
         axes.set_ylabel(str(claim.metric) if claim else "y")
     elif isinstance(one, ThresholdLaw):
-        fitted.draw_thresholds(axes, one, claim)
+        draw_thresholds(axes, one, claim)
         axes.set_xlabel(one.over_name)
         axes.set_ylabel(f"critical {one.critical_name}*")
     elif isinstance(found, Board):

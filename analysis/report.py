@@ -17,9 +17,12 @@ from matplotlib.figure import Figure
 from analysis import laws_file
 from analysis.board.board import board
 from analysis.board.held import Board
-from analysis.figures import fitted, lines, maps
+from analysis.figures import lines, maps
+from analysis.figures.exponents import board_figure
 from analysis.figures.phase import phase_diagram
+from analysis.figures.power_laws import bound_figure, power_law_figure
 from analysis.figures.style import encoded
+from analysis.figures.thresholds import thresholds_figure
 from analysis.figures.timeline import timeline, timeline_figure, told
 from analysis.pages import cells, front, page, spots, tables
 from analysis.pages.cells import Cells
@@ -99,7 +102,7 @@ def overview(parent: str, stem: str, sections: Sequence[Section]) -> Picture | N
     if not groups:
         return None
     trainings = sum(len(section.found.rows) for section in sections)
-    figure = fitted.board_figure(groups, f"{len(sections)} sweeps, {trainings:,} trainings")
+    figure = board_figure(groups, f"{len(sections)} sweeps, {trainings:,} trainings")
     for kind in ("pdf", "png"):
         storage.write_bytes(parent, f"{stem}.{kind}", encoded(figure, kind))
     lines = spots.on_board(groups, figure)
@@ -167,7 +170,7 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
         figure = phase(found)
         drawn["phase"] = Drawn(figure, text, spots.on_phase(found, every, figure) if every else ())
         text = f"{critical}* with 95% intervals, the law with its band; below, local exponents with 95% intervals."
-        figure = fitted.thresholds_figure(found)
+        figure = thresholds_figure(found)
         drawn["thresholds"] = Drawn(figure, text, spots.on_thresholds(found, every, figure) if every else ())
     if trajectories := maps.map_figure(found):
         text = "Weights along the training: multidimensional scaling of 1 - cosine; colours are seeds."
@@ -182,9 +185,9 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
         if curves := lines.training_figure(found, name):
             text = f"{upper(lines.measure_label(found, name))} along the training."
             drawn[f"curve-{name}"] = Drawn(curves, text, spots.on_curve(found, every, curves) if every else ())
-    if exponents := [one for one in held.held if one.has_exponent]:
-        figure = fitted.board_figure({"": exponents}, found.stamp)
-        drawn["board"] = Drawn(figure, EXPONENTS, lines=spots.on_board({"": exponents}, figure))
+    if claimed := [one for one in held.held if one.has_exponent]:
+        figure = board_figure({"": claimed}, found.stamp)
+        drawn["board"] = Drawn(figure, EXPONENTS, lines=spots.on_board({"": claimed}, figure))
     for one in held.held:
         x = found.label(one.claim.over)
         if any((part.y > 0).any() for part in one.parts):
@@ -192,11 +195,11 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
                 f"{one.claim.metric} over {one.claim.over} at {one.where or 'all settings'}; below, measured over law."
             )
             labels = x, lines.measure_label(found, str(one.claim.metric))
-            figure = fitted.power_law_figure(one, labels, found.stamp)
+            figure = power_law_figure(one, labels, found.stamp)
             drawn[one.slug] = Drawn(figure, text, spots.on_law(every, figure, one) if every else ())
         if one.cells is not None and one.cells.x.size:
             text = f"{one.claim.metric} over its bound, training by training: above 1 the inequality fails."
-            figure = fitted.bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp)
+            figure = bound_figure(one, (x, f"{one.claim.metric} / bound"), found.stamp)
             drawn[one.slug] = Drawn(figure, text, spots.on_bound(every, figure, one) if every else ())
     if packs := timeline(found.rows, over):
         figure = timeline_figure(packs, over, found.stamp)

@@ -11,7 +11,9 @@ import planted_rows as planted
 import pytest
 
 from analysis import report
-from analysis.figures import fitted, lines, timeline
+from analysis.figures import lines, timeline
+from analysis.figures.power_laws import FARTHEST, bound_figure
+from analysis.figures.thresholds import thresholds_figure
 from analysis.pages import cells, spots
 from analysis.study import OUTCOMES, study
 from infra.store import records
@@ -85,7 +87,7 @@ def test_a_critical_width_leads_to_the_tested_width_nearest_to_it(tmp_path):
     planted.write(tmp_path, planted.rows())
     found = study(str(tmp_path), planted.plan(tmp_path))
     every = cells.cells(found, "du")
-    figure = fitted.thresholds_figure(found)
+    figure = thresholds_figure(found)
     marks = [one for one in spots.on_thresholds(found, every, figure) if one.transform != figure.axes[1].transData]
     points = [point for group in found.groups for point in group.law.points]
     assert [(one.x, one.y) for one in marks] == [(point.over, pytest.approx(point.critical)) for point in points]
@@ -101,7 +103,7 @@ def test_a_local_exponent_leads_where_the_critical_width_that_it_begins_at_does(
     planted.write(tmp_path, planted.rows())
     found = study(str(tmp_path), planted.plan(tmp_path))
     every = cells.cells(found, "du")
-    figure = fitted.thresholds_figure(found)
+    figure = thresholds_figure(found)
     marks = list(spots.on_thresholds(found, every, figure))
     above = {one.x: one.point for one in marks if one.transform == figure.axes[0].transData}
     below = [one for one in marks if one.transform == figure.axes[1].transData]
@@ -128,7 +130,7 @@ def test_trainings_beside_a_bound_lead_to_their_own_grid_point(tmp_path):
     planted.write(tmp_path, planted.rows())
     (section,) = report.sections_of(str(tmp_path), records.plans_to_report(str(tmp_path)))
     held = next(one for one in section.board.held if one.cells is not None and one.cells.x.size)
-    figure = fitted.bound_figure(held, ("", ""), "")
+    figure = bound_figure(held, ("", ""), "")
     marks = list(spots.on_bound(section.cells, figure, held))
     assert len(marks) == len(section.cells.points)
     for one in marks:
@@ -136,8 +138,8 @@ def test_trainings_beside_a_bound_lead_to_their_own_grid_point(tmp_path):
         assert dict(zip(section.cells.names, section.cells.keys[one.point], strict=True))[held.claim.over] == one.x
         assert np.isclose(one.y, np.median(held.cells.ratio[of]))
     far = replace(held, cells=replace(held.cells, ratio=np.full_like(held.cells.ratio, 1e306)))
-    figure = fitted.bound_figure(far, ("", ""), "")  # around 1e306 itself matplotlib's margins overflow, with a warning
-    assert {one.y for one in spots.on_bound(section.cells, figure, far)} == {fitted.FARTHEST}
+    figure = bound_figure(far, ("", ""), "")  # around 1e306 itself matplotlib's margins overflow, with a warning
+    assert {one.y for one in spots.on_bound(section.cells, figure, far)} == {FARTHEST}
     told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert any(text.startswith("beyond 1e+100, drawn there: ") for text in told)
 

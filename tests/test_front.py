@@ -11,7 +11,7 @@ import planted_rows as planted
 import pytest
 
 from analysis import report
-from analysis.figures import fitted
+from analysis.figures.exponents import board_figure
 from analysis.pages import front, spots
 from infra.commands import cli
 from infra.store import records
@@ -87,7 +87,7 @@ def test_the_lines_of_the_board_lie_where_its_claims_are_drawn(papers):
     (answers,) = front.exponents(papers).values()  # the older law has no rows
     held = [one.held for one in answers]
     groups = {"first": held[1:], "second": held[:1]}
-    figure = fitted.board_figure(groups, "stamp")
+    figure = board_figure(groups, "stamp")
     axes, dots = figure.axes[0], [line.get_ydata() for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     drawn = [1 - axes.transData.transform((0, y[0]))[1] / figure.bbox.height for y in dots if len(y)]
     lines = spots.on_board(groups, figure)

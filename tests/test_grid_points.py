@@ -70,5 +70,5 @@ def test_failed_trainings_count_but_do_not_enter_the_rate() -> None:
     point = catalogue.Point("", "", {}, catalogue.outcome_counts(outcomes), rows)
     numbers = catalogue.numbers(point)
     assert (numbers["trainings"], numbers["failed"], numbers["diverged"]) == (4, 1, 1)
-    assert numbers["success_rate"] == 2 / 3
+    assert numbers["success rate"] == 2 / 3
     assert numbers["median loss"] == 3.0  # of 1, 3 and infinity

@@ -135,8 +135,8 @@ def cells(page, column, count):
 
 
 def in_order(page):
-    """Wait for the columns in the order of the view, which come a moment later; where other work delays MLflow's page it
-    sometimes keeps its own order, until it is loaded again."""
+    """Wait for the columns in the order of the view, which come a moment later; delayed by other work, MLflow's page
+    sometimes keeps its own order until it is loaded again."""
     third = page.locator(".ag-header-cell").nth(3)
     for _ in range(3):
         with contextlib.suppress(AssertionError):
@@ -159,14 +159,14 @@ def test_the_table_reads_like_the_sweep(page, pages, expected, shots):
     page.goto(pages["table"])
     count = 12
     first = [cells(page, f"params.`{name}`", count) for name in NAMING]
-    first += [cells(page, f"metrics.`{name}`", count) for name in ("success_rate", "median loss")]
+    first += [cells(page, f"metrics.`{name}`", count) for name in ("success rate", "median loss")]
     verdicts = cells(page, "tags.`verdict`", count)
     seen = [(*map(float, numbers), text) for *numbers, text in zip(*first, verdicts, strict=True)]
     for one, row in zip(seen, expected[:count], strict=True):
         assert one == (*(pytest.approx(float(number), rel=5e-4) for number in row[:-1]), row[-1])  # four digits
     in_order(page)
     headers = [text for text in page.locator(".ag-header-cell").all_inner_texts() if text.strip()]
-    assert headers[:9] == ["Run Name", "Created", *NAMING, "success_rate", "median loss", "verdict"]
+    assert headers[:9] == ["Run Name", "Created", *NAMING, "success rate", "median loss", "verdict"]
     names = page.locator(".ag-pinned-left-cols-container .ag-row a").all_inner_texts()
     assert "n=3 m=1 init_scale=0.5 noise=0" in [name.strip() for name in names]
     expect(page.get_by_role("link", name="Evaluation runs")).to_have_count(0)  # the view for LLM applications
@@ -239,7 +239,7 @@ def test_selected_points_are_compared(page, pages, shots):
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_text("Comparing 3 Runs")).to_be_visible()
     assert drawn(page, 0, 1)["data"][0]["type"] == "parcoords"
-    expect(page.get_by_text("success_rate", exact=True).first).to_be_visible()
+    expect(page.get_by_text("success rate", exact=True).first).to_be_visible()
     page.screenshot(path=shots / "compare.png")
     near = page.get_by_role("link", name="median budget_steps").get_attribute(
         "href"

@@ -11,8 +11,10 @@ import pytest
 
 from analysis import report
 from analysis.board.board import board
-from analysis.figures import fitted
+from analysis.figures.exponents import board_figure
+from analysis.figures.power_laws import bound_figure, power_law_figure
 from analysis.figures.style import encoded
+from analysis.figures.thresholds import thresholds_figure
 from analysis.pages import tables
 from analysis.powerlaws.fitting import fit_power_law
 from analysis.study import study
@@ -138,9 +140,13 @@ def test_every_figure_and_table_carries_the_hash_of_its_rows(known):
         assert f"% rows sha256 {sha}\n" in tex and f"rows sha256 {sha[:12]}.}}" in tex
     found = study(str(out), plan)
     held = board(found).held
-    drawn = [report.phase(found), fitted.thresholds_figure(found), fitted.board_figure({"": held[:1]}, found.stamp)]
-    drawn += [fitted.power_law_figure(one, ("m", "y"), found.stamp) for one in held if one.parts]
-    drawn += [fitted.bound_figure(one, ("m", "y"), found.stamp) for one in held if one.cells]
+    drawn = [
+        report.phase(found),
+        thresholds_figure(found),
+        board_figure({"": held[:1]}, found.stamp),
+    ]
+    drawn += [power_law_figure(one, ("m", "y"), found.stamp) for one in held if one.parts]
+    drawn += [bound_figure(one, ("m", "y"), found.stamp) for one in held if one.cells]
     assert len(drawn) == 11 and all(sha[:12] in figure.get_supxlabel() for figure in drawn)
     captions = re.findall(r"<(?:caption|figcaption)>.*?</", html, re.S)
     assert len(captions) > 15 and html.count(f"<code>{sha[:12]}</code>") == len(captions)
@@ -150,7 +156,7 @@ def test_the_power_law_figure_draws_the_rows_and_what_the_law_leaves_over(known)
     out, *_ = known
     found = study(str(out), records.read_plans(str(out))[0])
     held = next(one for one in board(found).held if one.slug == "flips-fall-with-width")
-    upper, lower = fitted.power_law_figure(held, ("m", "flips"), "").axes
+    upper, lower = power_law_figure(held, ("m", "flips"), "").axes
     lines = {line.get_label(): line for line in upper.lines}
     assert list(lines["one training"].get_ydata()) == list(held.parts[0].y)
     x, y = lines["slope of the claim, $m^{-0.5}$"].get_data()
@@ -216,5 +222,5 @@ def test_figures_are_the_same_bytes_again(known):
     out, *_ = known
     found = study(str(out), records.read_plans(str(out))[0])
     for kind in ("svg", "pdf", "png"):
-        first, second = (encoded(fitted.thresholds_figure(found), kind) for _ in range(2))
+        first, second = (encoded(thresholds_figure(found), kind) for _ in range(2))
         assert first == second

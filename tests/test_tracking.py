@@ -33,8 +33,8 @@ def test_a_point_says_what_its_rows_say(tracked: str) -> None:
             assert len(rows) == metrics["trainings"] == SEEDS
             assert metrics["fit"] == fit
             assert metrics["unfit"] == SEEDS - fit
-            assert metrics["success_rate"] == fit / SEEDS
-            assert 0 <= metrics["success_rate_low"] <= metrics["success_rate"] <= metrics["success_rate_high"] <= 1
+            assert metrics["success rate"] == fit / SEEDS
+            assert 0 <= metrics["success rate low"] <= metrics["success rate"] <= metrics["success rate high"] <= 1
             for name in ("steps", "loss", "dist_max", "lambda0", "gram_drift", "compute_seconds"):
                 assert metrics[f"median {name}"] == pytest.approx(
                     statistics.median(row[name] for row in rows), rel=FOUR_DIGITS
@@ -79,9 +79,9 @@ def test_the_plan_carries_totals_law_figure_and_rows(tracked: str) -> None:
     run = table(uri)[f"{FAMILY} n=4..6 m=2..16, 5 seeds"]
     rows, _ = records.read_rows(tracked)
     ended = {name: rows["outcome"].to_pylist().count(name) for name in ("fit", "unfit", "stalled")}
-    expected = {"trainings": 30, "planned": 30, **ended, "exponent": 1.25, "exponent_low": 1.0}
+    expected = {"trainings": 30, "planned": 30, **ended, "exponent": 1.25, "exponent low": 1.0}
     assert run.data.metrics.items() >= expected.items()
-    assert "exponent_high" not in run.data.metrics
+    assert "exponent high" not in run.data.metrics
     for text in ("m of order n^6 is enough", "python sweeps/width_vs_n.py --n 4,6", "1.250", "[1.000, ?]"):
         assert text in run.data.tags[runs.NOTE]
     mlflow = tracking.client(uri)

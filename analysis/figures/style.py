@@ -27,6 +27,7 @@ STYLE: dict[Any, Any] = {
 }
 COLOURS = "cividis"  # reads the same for colour-blind eyes and in grey
 LINE, THEOREM = "#d7301f", "#111111"
+POINTS, MIDDLE, OTHERS = "#6baed6", "#08306b", "0.72"  # single trainings, their median, what is not the subject
 
 
 def caption(axes: Axes, title: str) -> None:

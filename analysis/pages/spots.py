@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
 
 from analysis.board.held import Held
-from analysis.figures.fitted import board_lines, drawable, main_part, medians
+from analysis.figures.exponents import board_lines
+from analysis.figures.power_laws import drawable, main_part, medians
 from analysis.figures.timeline import Timeline, unit_of
 from analysis.pages.cells import Cells, Line, Spot, tuned
 from analysis.series import Panel, by, panelled, settings, titled

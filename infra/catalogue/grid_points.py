@@ -89,7 +89,7 @@ def outcome_counts(outcomes: Sequence[str]) -> dict[str, float]:
 
 
 def numbers(point: Point) -> dict[str, float]:
-    """``success_rate`` with its interval (failed trainings left out), counts, and each column's ``median`` over seeds.
+    """``success rate`` with its interval (failed trainings left out), counts, and each column's ``median`` over seeds.
 
     A seed without a value is left out of a median, NaN counts as infinite, a median that is not finite is left out.
     The success rate comes first: MLflow's page that compares runs draws the first metric.
@@ -98,7 +98,7 @@ def numbers(point: Point) -> dict[str, float]:
     trials = point.counts["trainings"] - point.counts["failed"]
     if trials:
         rate, low, high = share(int(point.counts["fit"]), int(trials))
-        result |= {"success_rate": rate, "success_rate_low": low, "success_rate_high": high}
+        result |= {"success rate": rate, "success rate low": low, "success rate high": high}
     result |= point.counts
     measured = point.rows.column_names[point.rows.column_names.index("outcome") :]
     for name in measured:
@@ -175,7 +175,7 @@ def law_numbers(law: Mapping[str, Any]) -> dict[str, float]:
     for title, part in laws(law).items():
         suffix = " ".join(re.sub(r"[^\w\-. /]", " ", f" {title}").split())
         low, high = part.get("interval") or (None, None)
-        for name, value in {"exponent": part["exponent"], "exponent_low": low, "exponent_high": high}.items():
+        for name, value in {"exponent": part["exponent"], "exponent low": low, "exponent high": high}.items():
             if value is not None and math.isfinite(value):
                 found[f"{name} {suffix}".strip()] = float(value)
     return found

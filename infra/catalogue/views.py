@@ -55,7 +55,7 @@ def views(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     here = f"tags.`{PLAN}` = '{plan['plan_id']}' and tags.`{POINT}` != ''"
     middle = {name: sorted(plan["axes"][name])[len(plan["axes"][name]) // 2] for name in names[2:]}
     cut = "".join(f" and params.`{name}` = '{value}'" for name, value in middle.items())
-    columns = [f"params.`{name}`" for name in names] + ["metrics.`success_rate`", "metrics.`median loss`"]
+    columns = [f"params.`{name}`" for name in names] + ["metrics.`success rate`", "metrics.`median loss`"]
     columns += [f"tags.`{VERDICT}`", *(f"metrics.`median {name}`" for name in plan.get("metrics") or ["steps"])]
     columns += ["metrics.`trainings`"]
     widths = {f"params.`{name}`": 30 + 8 * max(len(name), 4) for name in names} | {"metrics.`median loss`": 130}
@@ -83,7 +83,7 @@ def views(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def charts(plan: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
     """Loss curves; a number over the axis that is sought (or ``over``); all axes in parallel; two axes as a map."""
     critical, measured = plan.get("critical"), [f"median {name}" for name in plan.get("metrics") or ()]
-    ends = ["success_rate"] if critical or not measured else measured[:2]
+    ends = ["success rate"] if critical or not measured else measured[:2]
     along = critical if critical in names else names[0] if names else ""
     found: list[dict[str, Any]] = [
         {"type": "LINE", "metricKey": "median loss", "selectedMetricKeys": ["median loss"], "scaleType": "log"}
