@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.notebook import Plot, draw, law, plot, read, studies, verdicts
-    from analysis.powerlaws.fitting import PowerLaw, fit_power_law
+    from analysis.powerlaws.fitting import fit_power_law
+    from analysis.powerlaws.law import PowerLaw
     from analysis.reading import DataError
     from analysis.thresholds.fitting import fit_threshold
     from analysis.thresholds.law import ThresholdLaw
@@ -30,7 +31,8 @@ __all__ = [
 HOMES = {
     "notebook": ("Plot", "draw", "law", "plot", "read", "studies", "verdicts"),
     "reading": ("DataError",),
-    "powerlaws.fitting": ("PowerLaw", "fit_power_law"),
+    "powerlaws.fitting": ("fit_power_law",),
+    "powerlaws.law": ("PowerLaw",),
     "thresholds.fitting": ("fit_threshold",),
     "thresholds.law": ("ThresholdLaw",),
     "thresholds.outcomes": ("Tally", "tally", "tally_counts"),

@@ -17,7 +17,8 @@ import pandas as pd
 
 from analysis.laws_file import law_json, plain
 from analysis.pages.fit_in_words import power_law_in_words, threshold_in_words
-from analysis.powerlaws.fitting import PowerLaw, fit_power_law
+from analysis.powerlaws.fitting import fit_power_law
+from analysis.powerlaws.law import PowerLaw
 from analysis.reading import DataError, Table, column_of, read, select, taken
 from analysis.thresholds.fitting import ThresholdLaw, fit_threshold
 from analysis.thresholds.outcomes import Contradiction, tally, tally_counts

@@ -23,7 +23,7 @@ from analysis.figures.phase import phase_diagram
 from analysis.figures.power_laws import bound_figure, draw_power_law, power_law_figure
 from analysis.figures.style import STYLE, encoded
 from analysis.figures.thresholds import draw_thresholds
-from analysis.powerlaws.fitting import PowerLaw
+from analysis.powerlaws.law import PowerLaw
 from analysis.reading import DataError
 from analysis.series import panels as along_axis
 from analysis.series import shown, titled

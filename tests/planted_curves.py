@@ -13,7 +13,8 @@ from scipy import stats
 
 from analysis.claims.theory import Claim, Source
 from analysis.claims.verdict import against_exponent
-from analysis.powerlaws.fitting import PowerLaw, fit_power_law
+from analysis.powerlaws.fitting import fit_power_law
+from analysis.powerlaws.law import PowerLaw
 from analysis.powerlaws.logfits import Fit
 
 SEED = 20180205

@@ -11,7 +11,8 @@ from planted_curves import (
 )
 
 from analysis.powerlaws import logcurves
-from analysis.powerlaws.fitting import PowerLaw, fit_power_law
+from analysis.powerlaws.fitting import fit_power_law
+from analysis.powerlaws.law import PowerLaw
 
 
 def assert_no_law(law: PowerLaw, status: str) -> None:

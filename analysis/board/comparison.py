@@ -10,7 +10,7 @@ from scipy import stats
 from analysis.board.held import Held
 from analysis.claims.theory import Claim
 from analysis.claims.verdict import NAN, Kind, Verdict, against_probability, missed, verdict
-from analysis.powerlaws.fitting import PowerLaw
+from analysis.powerlaws.law import PowerLaw
 from analysis.series import titled
 
 LEVEL = 0.05  # shared by all grid points of a comparison (Bonferroni), so that no sweep is too long for it

@@ -8,7 +8,7 @@ import numpy as np
 from analysis import notebook_tables
 from analysis.claims.theory import Array, Claim
 from analysis.claims.verdict import Verdict
-from analysis.powerlaws.fitting import PowerLaw
+from analysis.powerlaws.law import PowerLaw
 from analysis.thresholds.fitting import ThresholdLaw
 
 

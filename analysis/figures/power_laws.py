@@ -24,7 +24,7 @@ from analysis.figures.style import (
     sign,
     thinned,
 )
-from analysis.powerlaws.fitting import PowerLaw
+from analysis.powerlaws.law import PowerLaw
 
 FARTHEST = 1e100  # ratio; the margins of an axis around more are beyond what numbers can be
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.powerlaws.fitting import PowerLaw
+from analysis.powerlaws.law import PowerLaw
 from analysis.thresholds.law import Interval, Threshold, ThresholdLaw
 from analysis.thresholds.plane import PlaneLaw
 

@@ -18,99 +18,24 @@ rows at one x is seen by 4; a seed reused at every x is not, so pass `cluster` (
 becomes the hull of the profile interval and the delete-one-cluster jackknife's.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis import notebook_tables
 from analysis.powerlaws.breaks import BREAK_WINS, Break, excess, find_break, inflation
+from analysis.powerlaws.law import NAN, Holdout, PowerLaw, require_positive
 from analysis.powerlaws.logcurves import Array, Points, residuals, scaled
 from analysis.powerlaws.logfits import NAN_INTERVAL, Fit, Interval, band, fit_form, huber_clip
 
-__all__ = ["Break", "Fit", "Holdout", "PowerLaw", "fit_power_law"]
-
-NAN = float("nan")
 RIVAL = 6.0  # dof x log(cost / best cost) up to here does not rule a form out (likelihood ratio above 1/20)
 ROUNDING = 1e-7  # root mean square log residual below which what is left is rounding (of a printed table, a float32)
 FAR = 5.0  # robust standard deviations beyond which a row is called an outlier
 ENOUGH = 12  # rows below which a robust standard deviation is too uncertain to call one
 IDLE = 1.25  # factor of y over all x, below which a slope that may be 0 is called no dependence
 BREAK = 0.25  # two slopes nearer than this are one exponent to every verdict
-
-
-@dataclass(frozen=True)
-class Holdout:
-    """The largest x, predicted by the chosen form fitted to the others.
-
-    observed: the geometric mean of y there (robust fits: the median). interval: of the prediction of `observed`.
-    """
-
-    x: float
-    observed: float
-    predicted: float
-    interval: Interval
-    inside: bool
-
-
-@dataclass(frozen=True, eq=False)
-class PowerLaw:
-    """y = prefactor x^exponent + offset on `over_range` (units of x); prefactor and offset in the units of y.
-
-    status: "ok" | "broken" | "not converged" | "no points" | "one x" | "two x: law untested" | "constant y".
-    "ok" and "broken" are answers; "broken" has the numbers of the last part, the largest x (`over_range`), and both
-    slopes in `broken`. The last four leave every number NaN; "not converged" keeps them for display.
-    `interval` belongs to the chosen form; `envelope` is for verdicts. `lack_of_fit` is a p-value, NaN without repeats;
-    passing it proves little.
-    """
-
-    exponent: float
-    interval: Interval
-    envelope: Interval
-    prefactor: float
-    offset: float
-    status: str
-    notes: tuple[str, ...]
-    over_range: Interval
-    n_points: int
-    n_x: int
-    dropped_nonpositive: int
-    dropped_nonfinite: int
-    level: float
-    lack_of_fit: float = NAN
-    alternatives: tuple[Fit, ...] = ()  # power, offset, corrected: those that could be fitted
-    chosen: str = ""  # which of them this law is
-    broken: Break | None = None
-    holdout: Holdout | None = None
-
-    def predict(self, x: ArrayLike) -> tuple[Array, Array, Array]:
-        """(y, lo, hi), each of x's shape: the curve and its pointwise band at `level`; NaN when there is no law.
-
-        The band is for the curve, not for a new training's y. ValueError when an x is not positive.
-        """
-        at = np.atleast_1d(np.asarray(x, dtype=np.float64))
-        _require_positive(at)
-        if self.status == "broken" and self.broken is not None:
-            y, lo, hi = (u.reshape(np.shape(x)) for u in self.broken.band(at.ravel(), self.level))
-            return y, lo, hi
-        fit = next((f for f in self.alternatives if f.form == self.chosen), None)
-        nothing = np.full(at.shape, NAN)
-        flat = (nothing, nothing, nothing) if fit is None else band(fit, at.ravel(), self.level)
-        y, lo, hi = (u.reshape(np.shape(x)) for u in flat)
-        return y, lo, hi
-
-    def _repr_html_(self) -> str:
-        """For notebooks: law, envelope, status."""
-        floor = f" + {self.offset:.3g}" if self.offset else ""
-        head = f"y = {self.prefactor:.3g} x^{self.exponent:.3f}{floor}  {notebook_tables.bracket(self.interval)}"
-        head += f", x in {notebook_tables.bracket(self.over_range)}"
-        if np.isnan(self.exponent):
-            head = "no exponent of y(x)"
-        envelope = f"{self.level:.0%} envelope of the exponent {notebook_tables.bracket(self.envelope)}"
-        status = "status: " + "; ".join([self.status, *self.notes])
-        return notebook_tables.block(f"{head} ({self.n_points} points at {self.n_x} x)", [envelope, status])
 
 
 def fit_power_law(
@@ -133,7 +58,7 @@ def fit_power_law(
         raise ValueError(f"x, y, cluster must share one shape (N,): got {xs.shape}, {ys.shape}, {labels.shape}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}")
-    _require_positive(xs)
+    require_positive(xs)
     finite, positive = np.isfinite(ys), ys > 0
     keep = finite & positive
     empty = _no_law(xs[keep], ys[keep], int(np.sum(finite & ~positive)), int(np.sum(~finite)), level)
@@ -221,12 +146,6 @@ def _remarks(chosen: Fit, pts: Points, clip: float, broken: Break | None) -> lis
         if chosen.form == "power" and low <= 0 <= high and change < np.log(IDLE):
             notes.append("no dependence on x shown")
     return notes
-
-
-def _require_positive(x: Array) -> None:
-    bad = np.flatnonzero(~(np.isfinite(x) & (x > 0)))
-    if bad.size:
-        raise ValueError(f"x must be positive and finite; row {bad[0]} has {x.flat[bad[0]]}")
 
 
 def _no_law(x: Array, y: Array, nonpositive: int, nonfinite: int, level: float) -> PowerLaw:
