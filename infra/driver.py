@@ -81,8 +81,9 @@ def run(request: Request, end: Ending) -> int:
     environment.reachable(address)
     uri = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out))
     with exclusive(out):
-        if uri != tracking.default_uri(out):  # what the user has said is looked at before Ray starts
+        if uri != tracking.default_uri(out):  # else the store is made while Ray starts
             tracking.check(uri)
+        records.write_plan(out, recipe)
         records.set_aside(out, foreign, (family, plan.row_schema(family)))
         if adaptive:
             return end(request, recipe, training.search(request, recipe, uri, address), uri)

@@ -28,7 +28,6 @@ from infra.store import storage
 from infra.trial import PackTrial
 
 RETRIES = 5  # a pack whose worker dies is taken up again from its last checkpoint this often
-SOON = 9.0  # rough seconds of all packs, which one worker has done before a second, that imports torch, is there
 DEAD = "actor is dead"  # how Ray says that a worker's process is gone
 TOKEN = "RAY_AUTH_MODE=token, and the cluster's ~/.ray/auth_token here"
 
@@ -127,15 +126,13 @@ class Setup:
 
 def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
     """Train ``packs`` as Tune trials, longest first; each writes its own rows. Never raises for a lost pack."""
-    soon = not setup.shared and sum(pack.seconds for pack in packs) < SOON
-    how = {"max_concurrent_trials": 1} if soon else {}
     with session(setup, progress) as (common, relay, where):
         left, errors = [job(i, pack) | common for i, pack in enumerate(packs)], [DEAD]
         try:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
                 if left and any(DEAD in error for error in errors):
                     what = {"param_space": {"job": tune.grid_search(list(left))}}
-                    errors = fit(what, how, f"{setup.name}-{attempt}", setup.request, relay, where)
+                    errors = fit(what, {}, f"{setup.name}-{attempt}", setup.request, relay, where)
                     left = [relay.limited(job) for job in left if not progress.finished(job["pack"])]
         except Stopped:
             return Trained(interrupted=True)

@@ -24,11 +24,9 @@ from infra.store import records, schema
 def train(request: Request, cells: Sequence[Any], recipe: dict[str, Any], uri: str, address: str | None) -> Trained:
     """Train ``cells``, if there are any, on Ray while MLflow follows; the rows are on disk afterwards."""
     out = request.options.out
-    begin = partial(begun, out, recipe, uri)
     if not cells:
-        begin()
         return Trained()
-    with on_ray(address, partial(costs.price, request.family, cells), begin):
+    with on_ray(address, partial(costs.price, request.family, cells), partial(tracking.check, uri)):
         from infra import engine
 
         setup = setup_of(request, address)
@@ -46,9 +44,9 @@ def search(request: Request, recipe: dict[str, Any], uri: str, address: str | No
     tell(request, f"{known} trainings recorded in {out}; {until}")
     if chooser.finished():
         recipe["search"] = chooser.summary()
-        begun(out, recipe, uri)
+        records.write_plan(out, recipe)
         return Trained()
-    with on_ray(address, partial(begun, out, recipe, uri)):
+    with on_ray(address, partial(tracking.check, uri)):
         from infra import engine
 
         progress = Progress(
@@ -66,7 +64,7 @@ def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: st
     plan names the points once they are known."""
     family, out = request.family, request.options.out
     search = tuning.Tuning(family, recipe["tuned"], cells, records.read_rows(out, family)[0])
-    with on_ray(address, partial(begun, out, recipe, uri)):
+    with on_ray(address, partial(tracking.check, uri)):
         from infra import engine
 
         progress = Progress(
@@ -84,12 +82,6 @@ def tune(request: Request, recipe: dict[str, Any], cells: Sequence[Any], uri: st
         missing = plan.unrecorded(family, asked, records.recorded(out, to_the_end=to_the_end(request))[0])
         tell(request, asked_for(asked, missing, out))
         return train(request, missing, recipe, uri, address) if missing else trained
-
-
-def begun(out: str, recipe: dict[str, Any], uri: str) -> None:
-    """MLflow answers, and the plan is noted, before anything is trained."""
-    tracking.check(uri)  # makes a new store: half made, as on a full disk, it would stay useless
-    records.write_plan(out, recipe)
 
 
 @contextlib.contextmanager

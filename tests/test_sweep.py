@@ -212,6 +212,7 @@ def test_a_full_disk_is_told_in_a_line_and_loses_nothing(undisturbed, tmp_path):
         out = disk / "du"
         shutil.copytree(reference / "rows", out / "rows")
         shards(out)[0].unlink()
+        tracking.check(tracking.default_uri(str(out)))
         full = subprocess.Popen(command(out), **PIPES)
         told = next(line for line in full.stderr if "to train" in line)
         with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:

@@ -55,14 +55,22 @@ def redacted(text: str) -> str:
 
 
 def check(tracking_uri: str) -> None:
-    """TrackingError, within about 10 s, when MLflow cannot be reached at ``tracking_uri`` or refuses."""
+    """TrackingError, within about 10 s, when MLflow cannot be reached at ``tracking_uri`` or refuses. A store of SQLite is
+    made where there is none; one that is half made then, as on a full disk, would stay useless and is deleted."""
     if not re.match(r"(https?|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:", tracking_uri):
         where = redacted(tracking_uri)
         raise TrackingError(f"MLflow at {where}: not an address; write http://HOST:PORT or sqlite:///PATH/mlflow.db")
-    with calls(tracking_uri, CHECK_SECONDS):
-        if tracking_uri.startswith(("sqlite:", "postgresql", "mysql")):
-            open_database(tracking_uri)
-        client(tracking_uri).search_experiments(max_results=1)
+    store = Path(tracking_uri.removeprefix("sqlite:///")) if artifact_folder(tracking_uri) else None
+    new = store is not None and not store.exists()
+    try:
+        with calls(tracking_uri, CHECK_SECONDS):
+            if tracking_uri.startswith(("sqlite:", "postgresql", "mysql")):
+                open_database(tracking_uri)
+            client(tracking_uri).search_experiments(max_results=1)
+    except TrackingError:
+        if store and new:
+            store.unlink(missing_ok=True)
+        raise
 
 
 def open_database(uri: str) -> None:
