@@ -3,7 +3,6 @@
 Screenshots go to the folder that WIDTHLAW_SCREENSHOTS names, or to a temporary one.
 """
 
-import contextlib
 import os
 import shutil
 import signal
@@ -96,6 +95,7 @@ def visitor(pages):
         page = context.new_page()
         page.goto(pages["table"])
         page.get_by_role("button", name="Close", exact=True).last.click()
+        in_order(page)  # a page closed before leaves MLflow's own columns to the next
         page.close()
         yield context
         browser.close()
@@ -134,16 +134,19 @@ def cells(page, column, count):
     return [text.strip() for _, text in sorted(texts)][:count]
 
 
+def headers(page):
+    """The headings of the table as they are seen, from the left; their order in the document is another."""
+    found = page.locator(".ag-header-cell")
+    texts = found.evaluate_all("all => all.map(one => [one.getBoundingClientRect().x, one.innerText.trim()])")
+    return [text for _, text in sorted(texts) if text]
+
+
 def in_order(page):
-    """Wait for the columns in the order of the view, which come a moment later; delayed by other work, MLflow's page
-    sometimes keeps its own order until it is loaded again."""
-    third = page.locator(".ag-header-cell").nth(3)
-    for _ in range(3):
-        with contextlib.suppress(AssertionError):
-            expect(third).to_have_text(NAMING[0], timeout=PATIENCE / 6)
-            return
-        page.reload()
-    expect(third).to_have_text(NAMING[0])
+    """Wait for the columns of the view, which come a moment after the table; the headings then."""
+    expected, deadline = ["Run Name", "Created", *NAMING], time.monotonic() + PATIENCE / 1000
+    while (found := headers(page))[: len(expected)] != expected and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    return found
 
 
 def drawn(page, number, lines):
@@ -164,9 +167,7 @@ def test_the_table_reads_like_the_sweep(page, pages, expected, shots):
     seen = [(*map(float, numbers), text) for *numbers, text in zip(*first, verdicts, strict=True)]
     for one, row in zip(seen, expected[:count], strict=True):
         assert one == (*(pytest.approx(float(number), rel=5e-4) for number in row[:-1]), row[-1])  # four digits
-    in_order(page)
-    headers = [text for text in page.locator(".ag-header-cell").all_inner_texts() if text.strip()]
-    assert headers[:9] == ["Run Name", "Created", *NAMING, "success rate", "median loss", "verdict"]
+    assert in_order(page)[:9] == ["Run Name", "Created", *NAMING, "success rate", "median loss", "verdict"]
     names = page.locator(".ag-pinned-left-cols-container .ag-row a").all_inner_texts()
     assert "n=3 m=1 init_scale=0.5 noise=0" in [name.strip() for name in names]
     expect(page.get_by_role("link", name="Evaluation runs")).to_have_count(0)  # the view for LLM applications

@@ -55,8 +55,8 @@ def redacted(text: str) -> str:
 
 
 def check(tracking_uri: str) -> None:
-    """TrackingError, within about 10 s, when MLflow cannot be reached at ``tracking_uri`` or refuses. A store of SQLite is
-    made where there is none; one that is half made then, as on a full disk, would stay useless and is deleted."""
+    """TrackingError, within about 10 s, when MLflow cannot be reached at ``tracking_uri`` or refuses. A store of
+    SQLite is made where there is none; half made, as on a full disk, it would stay useless, and is deleted."""
     if not re.match(r"(https?|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:", tracking_uri):
         where = redacted(tracking_uri)
         raise TrackingError(f"MLflow at {where}: not an address; write http://HOST:PORT or sqlite:///PATH/mlflow.db")
