@@ -80,6 +80,11 @@ class Relay(tune.Callback):  # type: ignore[misc]
             self.say(f"{self.unkept}: a pack that is interrupted now starts anew; training goes on")
         self.progress.update(number, result["outcomes"], result["seconds"])
 
+    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:
+        """Tune keeps every trial to the end; what it has said goes, its rows are on disk."""
+        told = trial.run_metadata
+        told.last_result, told.metric_analysis, told.metric_n_steps = {}, {}, {}
+
     def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
         self.halve(trial, last_failure(trial))
 
