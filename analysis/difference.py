@@ -126,7 +126,9 @@ def read(out: str) -> list[dict[str, Any]]:
                 raise ValueError
             return list(json.loads(file.read())["plans"])
     except (*UNREADABLE, ValueError, LookupError, TypeError):
-        raise ResultsError(f"{out} holds no laws; write them with: widthlaw report {out}") from None
+        raise ResultsError(
+            f"{out} holds no laws; if the path is right, write them with: widthlaw report {out}"
+        ) from None
 
 
 def in_words(title: str, found: list[Difference], said: list[str]) -> str:

@@ -6,6 +6,7 @@ found = law("results/two", d=16)
 plot(found).save("law.pdf")
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,13 @@ def studies(results: str | Path) -> tuple[Study, ...]:
 
 
 def law(results: str | Path, **where: Any) -> ThresholdLaw:
-    """The law m*(n) of a results folder; where it holds several, that at ``d=16`` or of ``sweep=``, ``family=``.
+    """The law m*(n) of a results folder; where it holds several, that at ``d=16`` or of ``sweep=``, ``family=``,
+    ``plan=``.
 
-    DataError when that names none or more than one: it lists them.
+    DataError when that names none or more than one: it lists them, by what they differ in.
     """
     known = [
-        ({"sweep": found.plan["sweep"], "family": found.plan["family"]} | setting, group.law)
+        (told_of(found.plan) | setting, group.law)
         for found in studies(results)
         for (setting, _), group in zip(split(found.plan, found.rows) if found.groups else (), found.groups, strict=True)
     ]
@@ -86,8 +88,16 @@ def law(results: str | Path, **where: Any) -> ThresholdLaw:
         return laws[0]
     if not known:
         raise DataError(f"{results}: no sweep there seeks a threshold; its verdicts: verdicts({str(results)!r})")
-    listed = "; ".join(titled(setting) for setting, _ in known)
+    settings = [setting for setting, _ in known]
+    differ = [name for name in settings[0] if len({repr(setting.get(name)) for setting in settings}) > 1]
+    listed = "; ".join(titled({name: setting[name] for name in differ if name in setting}) for setting in settings)
     raise DataError(f"{results}: {len(laws)} laws at {titled(where) or 'all settings'}, name one of: {listed}")
+
+
+def told_of(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What a law is asked for by: sweep, family, the axes that do not vary, the plan's address."""
+    fixed = {name: values[0] for name, values in plan["axes"].items() if len(values) == 1}
+    return {"sweep": plan["sweep"], "family": plan["family"]} | fixed | {"plan": plan["plan_id"]}
 
 
 def verdicts(results: str | Path) -> Board:

@@ -190,7 +190,8 @@ def main(rounds: PositiveInt = 5) -> None:
         f"m = {BASE['m']}, d = {BASE['d']}, {SEEDS} seeds unless they vary; *trainings*: so many in all over "
         "n = 16, 32, 64 and m = 8 to 64, as a sweep packs them, drawing, measuring and theory included.", "",
         "![Core seconds over FLOPs](growth.png)", "",
-        "Exponents over the upper half of each series; of seconds the median (least to most) over the rounds:", "",
+        "Exponents over the larger values of each series, at least half of them; of seconds the median (least to most) "
+        "over the rounds:", "",
         "| of | over | FLOPs | core seconds |", "|---|---|---|---|", *growth, "",
     ]  # fmt: skip
     for title, points in panels.items():

@@ -81,7 +81,8 @@ def run(request: Request, end: Ending) -> int:
     environment.reachable(address)
     uri = options.tracking_uri(request.options.tracking_uri, tracking.default_uri(out))
     with exclusive(out):
-        if uri != tracking.default_uri(out):  # else the store is made while Ray starts
+        tracking.look(uri)
+        if uri != tracking.default_uri(out):  # which is opened, and made, while Ray starts
             tracking.check(uri)
         records.write_plan(out, recipe)
         records.set_aside(out, foreign, (family, plan.row_schema(family)))

@@ -56,9 +56,9 @@ def connected(address: str | None) -> Iterator[None]:
             ray.init(address="local", _node_ip_address="127.0.0.1", include_dashboard=False, **quiet)
     except AuthenticationError:
         raise EngineError(f"--address {address}: the cluster asks for a token: {TOKEN}") from None
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # no narrower: Ray raises that itself where its processes do not start in time
         where = f"--address {address}" if address else "embedded Ray"
-        hint = f"is the cluster up (ray status), and is the token its own ({TOKEN})?"
+        hint = f"is the cluster up (ray status), and is the token its own ({TOKEN})?" if address else "is /tmp full?"
         raise EngineError(f"{where}: {storage.last_line(error)}; {hint}") from None
     try:
         yield

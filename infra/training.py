@@ -90,12 +90,16 @@ def on_ray(address: str | None, *meanwhile: Callable[[], object]) -> Iterator[No
     what that raises is raised here, before the block."""
     from infra import engine  # imports Ray, which reads its environment then
 
-    with ThreadPoolExecutor(1) as beside:
+    tracking.prepare()
+    beside = ThreadPoolExecutor(1)
+    try:
         done = [beside.submit(one) for one in meanwhile]
         with engine.connected(address):
             for one in done:
                 one.result()
             yield
+    finally:
+        beside.shutdown(wait=False, cancel_futures=True)
 
 
 def setup_of(request: Request, address: str | None) -> Any:

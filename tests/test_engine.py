@@ -37,6 +37,17 @@ def engine():
     ray.shutdown()
 
 
+def test_a_ray_that_does_not_start_is_told_in_a_line(engine, monkeypatch):
+    """Ray raises Exception itself where its processes do not start in time."""
+    monkeypatch.setattr(engine.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(engine.ray, "init", lambda **_: exec("raise Exception('The node timed out.')"))
+    with (
+        pytest.raises(EngineError, match=r"^embedded Ray: The node timed out\.; is /tmp full\?$"),
+        engine.connected(None),
+    ):
+        pass
+
+
 @pytest.mark.usefixtures("engine")
 def test_no_worker_is_started_before_a_pack_needs_one():
     """Ray starts one for each core otherwise, and Tune's packs take others."""

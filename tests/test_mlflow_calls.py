@@ -1,7 +1,9 @@
 """A tracking server that hangs, refuses or is not there: told in one line, soon, without secrets."""
 
 import http.server
+import os
 import socket
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -55,6 +57,33 @@ def test_a_store_that_cannot_be_opened_is_told_at_once(uri: str) -> None:
     assert time.monotonic() - began < 10
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["garbage", "folder", "store", "none"])
+def test_what_is_no_store_is_told_with_the_way_on(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "mlflow.db"
+    if kind == "garbage":
+        path.write_text("garbage" * 100)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "store":
+        sqlite3.connect(path).close()
+    if kind in ("garbage", "folder"):
+        with pytest.raises(TrackingError, match=f"move {path} away, it is made anew from the rows"):
+            tracking.look(f"sqlite:///{path}")
+    else:
+        tracking.look(f"sqlite:///{path}")
+
+
+def test_the_environment_that_another_thread_copies_loses_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in mlflow_calls.SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(mlflow_calls.TIMEOUT, "7")
+    mlflow_calls.prepare()
+    names = set(os.environ)
+    with mlflow_calls.calls("sqlite:///x", 3):
+        assert os.environ[mlflow_calls.TIMEOUT] == "3" and set(os.environ) == names
+    assert os.environ[mlflow_calls.TIMEOUT] == "7" and set(os.environ) == names
 
 
 def test_default_uri() -> None:

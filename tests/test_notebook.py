@@ -109,6 +109,16 @@ def test_verdicts_and_studies_show_themselves_and_their_figures(out, tmp_path):
         plot(study).save(tmp_path / "phase.doc")
 
 
+def test_plans_that_differ_in_an_axis_that_does_not_vary_are_told_apart_by_it(tmp_path):
+    for plan_id, d in (("p", 8), ("q", 16)):
+        axes = planted.AXES | {"d": [d]}
+        planted.plan(tmp_path, axes, plan_id=plan_id)
+        planted.write(tmp_path, planted.rows(axes))
+    with pytest.raises(DataError, match=r"2 laws at all settings, name one of: d = 8, plan = p; d = 16, plan = q$"):
+        law(tmp_path)
+    assert law(tmp_path, d=16).exponent == law(tmp_path, plan="q").exponent
+
+
 def test_a_law_of_ones_own_data_is_drawn_into_ones_own_axes():
     x = np.geomspace(2, 64, 6)
     found, axes = fit_power_law(x, 3 * x**-0.5), Figure().subplots()

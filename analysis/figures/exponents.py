@@ -75,7 +75,9 @@ def draw_exponent(axes: Axes, i: int, held: Held, shown: tuple[float, float]) ->
 
 def named(held: Held) -> str:
     """A line of the board: the claim's name and where it was held."""
-    return textwrap.fill(f"{held.claim.name} ({held.where})" if held.where else held.claim.name, 44)
+    name, where = held.claim.name, f"({held.where})" if held.where else ""
+    whole = f"{name} {where}".strip()
+    return whole if len(whole) <= 44 else f"{textwrap.fill(name, 44)}\n{where}".strip()
 
 
 def mathematical(label: str) -> str:

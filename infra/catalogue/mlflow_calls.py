@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,13 @@ from infra.store.storage import first_line, secret
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported, which takes 2 s: see client
 
 CHECK_SECONDS, CALL_SECONDS = 4, 15  # patience with one answer; one retry each. MLflow's own: 120 s and 7 retries
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+SETTINGS = {
+    TIMEOUT: str(CALL_SECONDS),
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 class TrackingError(Exception):
@@ -52,6 +60,28 @@ def redacted(text: str) -> str:
     """``text`` with the user:password of every URI in it replaced, and the options of one that carry a secret."""
     text = re.sub(r"://[^\s'\"]+@", "://***@", text)
     return re.sub(r"(://[^\s'\"?]*\?)([^\s'\"]+)", lambda uri: uri[1] + ("***" if secret(uri[0]) else uri[2]), text)
+
+
+def prepare() -> None:
+    """Put the settings of ``calls`` into the environment, so that calls in a thread add none while Ray copies it."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def look(tracking_uri: str) -> None:
+    """TrackingError where what is in the place of an SQLite store is none. Without MLflow: its import takes seconds."""
+    path = Path(tracking_uri.removeprefix("sqlite:///"))
+    if not artifact_folder(tracking_uri) or not path.exists():
+        return
+    try:
+        if not path.is_file():
+            raise sqlite3.OperationalError("it is no file")
+        with contextlib.closing(sqlite3.connect(path, timeout=CHECK_SECONDS)) as store:
+            store.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        raise TrackingError(
+            f"MLflow at {redacted(tracking_uri)}: {error}; move {path} away, it is made anew from the rows"
+        ) from None
 
 
 def check(tracking_uri: str) -> None:
@@ -104,13 +134,8 @@ def calls(tracking_uri: str, seconds: int) -> Iterator[None]:
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
-    settings = {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    }
-    before = {name: os.environ.get(name) for name in settings}
+    settings = SETTINGS | {TIMEOUT: str(seconds)}
+    before = {name: value for name in settings if (value := os.environ.get(name)) is not None}
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.pool", "urllib3.connectionpool")]
     levels = [logger.level for logger in loggers]
     try:
@@ -121,8 +146,7 @@ def calls(tracking_uri: str, seconds: int) -> Iterator[None]:
     except (MlflowException, RequestException, SQLAlchemyError, OSError, ModuleNotFoundError) as error:
         raise TrackingError(explained(tracking_uri, error)) from None
     finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        os.environ.update(before)  # none is taken out: another thread may be copying them
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 

@@ -24,6 +24,8 @@ from infra.catalogue.mlflow_calls import (
     check,
     client,
     default_uri,
+    look,
+    prepare,
     redacted,
     ui_command,
 )
@@ -36,7 +38,9 @@ __all__ = [
     "check",
     "default_uri",
     "following",
+    "look",
     "pages",
+    "prepare",
     "redacted",
     "sync",
     "ui_command",
