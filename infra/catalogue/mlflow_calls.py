@@ -134,8 +134,9 @@ def calls(tracking_uri: str, seconds: int) -> Iterator[None]:
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
+    prepare()
     settings = SETTINGS | {TIMEOUT: str(seconds)}
-    before = {name: value for name in settings if (value := os.environ.get(name)) is not None}
+    before = {name: os.environ[name] for name in settings}
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.pool", "urllib3.connectionpool")]
     levels = [logger.level for logger in loggers]
     try:
