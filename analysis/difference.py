@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import laws_file
+from analysis.titles import titled
 from infra.store.storage import UNREADABLE, ResultsError, locate
 
 LARGEST = 2**28  # bytes of a laws.json
@@ -59,19 +60,33 @@ def differences(first: str, second: str) -> Iterator[tuple[str, list[Difference]
     """For each law that both results folders hold: its title, what differs, and remarks. ResultsError where a folder
     has no laws, or they have none in common."""
     mine, theirs = read(first), read(second)
-    pairs = [(a, b) for a in mine for b in theirs if all(a[key] == b[key] for key in KEYS)]
+    pairs = paired(mine, theirs)
     if not pairs:
         asked = "; ".join(sorted({" ".join(str(one[key]) for key in KEYS[:2]) for one in [*mine, *theirs]}))
         raise ResultsError(f"{first} and {second} hold no law of the same sweep and family ({asked})")
     for a, b in pairs:
-        one, other = laws_of(a), laws_of(b)
+        one, other, apart = laws_of(a), laws_of(b), settings(a, b, [*mine, *theirs])
         for title in [title for title in one if title in other]:
-            found = list(of_law(a, one[title], other[title]))
-            yield (
-                " ".join(filter(None, [a["sweep"], a["family"], title])),
-                found,
-                remarks(a, b, one[title], other[title]),
-            )
+            named = " ".join(filter(None, [a["sweep"], a["family"], ", ".join(filter(None, [apart, title]))]))
+            yield named, list(of_law(a, one[title], other[title])), remarks(a, b, one[title], other[title])
+
+
+def paired(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The plans that ask the same; where some do at the same values of the axes that do not vary, these alone."""
+    asked = [(a, b) for a in mine for b in theirs if all(a[key] == b[key] for key in KEYS)]
+    same = [(a, b) for a, b in asked if a.get("fixed") == b.get("fixed")]
+    left = [(a, b) for a, b in asked if not any(a is one or b is other for one, other in same)]
+    return [*same, *left]
+
+
+def settings(a: dict[str, Any], b: dict[str, Any], plans: list[dict[str, Any]]) -> str:
+    """The values of axes that do not vary in a plan but differ between plans that ask the same: "d = 16", or
+    "d = 16 | d = 32" where they differ between the two."""
+    fixed = [one.get("fixed", {}) for one in plans if all(one[key] == a[key] for key in KEYS)]
+    names = [name for name in a.get("fixed", {}) if len({json.dumps(one.get(name)) for one in fixed}) > 1]
+    told = [{name: value for name, value in plan.get("fixed", {}).items() if name in names} for plan in (a, b)]
+    one, other = map(titled, told)
+    return one if one == other else f"{one} | {other}"
 
 
 def laws_of(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:

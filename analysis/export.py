@@ -33,6 +33,7 @@ from analysis.pages.page import Picture, Section
 from analysis.paper import LICENCE, dictionary, points, texts, tidy
 from analysis.paper.texts import Publication
 from analysis.study import studied
+from analysis.titles import sweep_title
 from infra.store import records, storage
 from infra.store.schema import SCHEMA_VERSION
 from infra.store.storage import ResultsError
@@ -153,7 +154,7 @@ def described(
 def metadata(about: Publication, plan: Plan, rows: pa.Table) -> dict[str, str]:
     """What a Parquet file says of its table."""
     return {
-        "title": f"Trainings of {plan['sweep']} ({plan['family']}): {texts.clean(plan['claim'])}",
+        "title": f"Trainings of {texts.clean(sweep_title(plan))} ({plan['family']}): {texts.clean(plan['claim'])}",
         "description": f"One training a row. A training fits when: {texts.clean(plan['criterion'])}.",
         "schema_version": SCHEMA_VERSION,
         "licence": about.licence,

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.board.held import Board, Held
 from analysis.claims.verdict import Verdict
 from analysis.study import Study
+from analysis.titles import fixed
 from infra.store import storage
 
 NAME = "laws.json"
@@ -27,7 +28,7 @@ def entry(found: Study, held: Board | None = None) -> dict[str, Any]:
     told: dict[str, Any] = {
         name: plan[name] for name in ("plan_id", "sweep", "family", "numerics", "critical", "over", "claim", "command")
     }
-    told |= {"data_sha256": found.sha256, "counts": found.counts}
+    told |= {"fixed": fixed(plan), "data_sha256": found.sha256, "counts": found.counts}
     groups = {
         group.title or "all": law_json(group.law)
         | {"counts": group.counts, "data_sha256": group.sha256, "verdicts": [verdict_json(v) for v in group.verdicts]}

@@ -27,9 +27,10 @@ from analysis.figures.thresholds import draw_thresholds
 from analysis.powerlaws.law import PowerLaw
 from analysis.reading import DataError
 from analysis.series import panels as along_axis
-from analysis.series import shown, titled
+from analysis.series import shown
 from analysis.study import Study, split, study
 from analysis.thresholds.law import ThresholdLaw
+from analysis.titles import fixed, titled
 from infra.store import records
 
 KINDS = ("pdf", "png", "svg")
@@ -96,8 +97,7 @@ def law(results: str | Path, **where: Any) -> ThresholdLaw:
 
 def told_of(plan: Mapping[str, Any]) -> dict[str, Any]:
     """What a law is asked for by: sweep, family, the axes that do not vary, the plan's address."""
-    fixed = {name: values[0] for name, values in plan["axes"].items() if len(values) == 1}
-    return {"sweep": plan["sweep"], "family": plan["family"]} | fixed | {"plan": plan["plan_id"]}
+    return {"sweep": plan["sweep"], "family": plan["family"]} | fixed(plan) | {"plan": plan["plan_id"]}
 
 
 def verdicts(results: str | Path) -> Board:

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.claims.theory import Array, claims
+from analysis.titles import titled
 
 SUCCESS = "success"
 HUGE = 1e300  # stands for infinity
@@ -81,11 +82,6 @@ def by(plan: Mapping[str, Any], frame: pd.DataFrame) -> list[tuple[str, pd.DataF
     if not name or name not in frame:
         return [("", frame)]
     return [(titled({name: value}), frame[frame[name] == value]) for value in plan["axes"][name]]
-
-
-def titled(setting: Mapping[str, Any]) -> str:
-    """ "d = 16, start = random"."""
-    return ", ".join(f"{n} = {v:g}" if isinstance(v, float) else f"{n} = {v}" for n, v in setting.items())
 
 
 def series(plan: Mapping[str, Any], frame: pd.DataFrame, metric: str, label: str) -> Series:

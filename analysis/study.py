@@ -16,13 +16,14 @@ from scipy import stats
 from analysis import notebook_tables
 from analysis.claims.theory import Claim, claims
 from analysis.claims.verdict import Verdict, against_exponent
-from analysis.series import settings, titled
+from analysis.series import settings
 from analysis.thresholds.fitting import Tally, ThresholdLaw, fit_threshold, tally
+from analysis.titles import fixed, off_default, short, sweep_title, titled
 from infra.store import records
+from infra.store.schema import OUTCOMES
 
 SHOWN = ("d", "depth", "init_scale", "noise", "step_size", "tolerance", "budget")  # settings a figure names
 USUAL = ("init_scale 1", "noise 0", "step_size 1")  # and those it does not
-OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,21 @@ class Study:
         return f"{self.plan['sweep']}-{self.plan['plan_id'][:6]}"
 
     @property
+    def title(self) -> str:
+        """The sweep, and what is not its own in this plan: "width_vs_n, d = 32"."""
+        return sweep_title(self.plan)
+
+    @property
     def stamp(self) -> str:
         """What every figure carries: where its numbers come from."""
         free = (self.plan["over"], self.plan["critical"])
-        fixed = {name: values[0] for name, values in self.plan["axes"].items() if len(values) == 1}
-        told = [f"{name} {fixed[name]:g}" for name in SHOWN if name in fixed and name not in free]
+        held = fixed(self.plan)
+        names = dict.fromkeys([*SHOWN, *off_default(self.plan)])
+        told = [f"{name} {short(held[name])}" for name in names if name in held and name not in free]
         told = [text for text in told if text not in USUAL]
         tuned = [f"{self.plan['tuned']['axis']} tuned"] if self.plan.get("tuned") else []
         settings = ", ".join([self.plan["family"], *told, *tuned])
-        return f"{settings}; {len(self.rows)} rows, sha256 {self.sha256[:12]}"
+        return f"{settings}; {len(self.rows):,} rows, sha256 {self.sha256[:12]}"
 
     @property
     def names(self) -> tuple[str, str]:
@@ -183,7 +190,9 @@ def false_stops(rows: pa.Table) -> str:
     wrong, tried = tallied(checked)["fit"], len(checked)
     if not stopped + tried:
         return ""
-    told = f"{stopped} trainings stopped early as out of reach; of {tried} such that went on as a check {wrong} fit"
+    told = (
+        f"{stopped:,} trainings stopped early as out of reach; of {tried:,} such that went on as a check {wrong:,} fit"
+    )
     if not tried:
         return told
     low, high = stats.binomtest(wrong, tried).proportion_ci(0.95, method="exact")

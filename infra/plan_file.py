@@ -1,17 +1,17 @@
 """What is asked for, as a plan records it: ``plans/<plan_id>.json``."""
 
+import dataclasses
 import hashlib
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 import trainables
 from infra import families
 from infra.choosing import tuning
-from infra.options import Request
+from infra.options import Request, values_of
 
 
 def manifest(request: Request) -> dict[str, Any]:
@@ -52,10 +52,23 @@ def manifest(request: Request) -> dict[str, Any]:
         "equations": inspect.getdoc(module),
         "criterion": module.CRITERION,
         "computed": sorted(module.theory(module.draw(module.SMALL))),
-        "meanings": {field.name: field.metadata["meaning"] for field in fields(module.Cell)},
+        "meanings": {field.name: field.metadata["meaning"] for field in dataclasses.fields(module.Cell)},
+        "off_default": off_default(request),
         "command": request.command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def off_default(request: Request) -> list[str]:
+    """The axes of one value that is not the sweep's own: what tells this plan from others of the sweep."""
+    grid = request.sweep.axes.get(request.family, {})
+    found = []
+    for axis in dataclasses.fields(trainables.load(request.family).Cell):
+        given = request.axes.get(axis.name, ())
+        usual = axis.name in grid or axis.default is not dataclasses.MISSING
+        if len(given) == 1 and (not usual or given != values_of(axis, None, grid.get(axis.name), request.family)):
+            found.append(axis.name)
+    return found
 
 
 def found_before(plans: Sequence[dict[str, Any]], plan_id: str) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from analysis.figures import lines, timeline
 from analysis.figures.power_laws import FARTHEST, bound_figure
 from analysis.figures.thresholds import thresholds_figure
 from analysis.pages import cells, spots
-from analysis.study import OUTCOMES, study
+from analysis.study import study
 from infra.store import records
+from infra.store.schema import OUTCOMES
 
 
 def test_failed_trainings_come_first_then_the_rarest_outcome_and_no_outcome_crowds_out_the_others():

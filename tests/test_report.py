@@ -189,22 +189,26 @@ def test_latex_of_numbers_powers_and_symbols():
     assert tables.escaped("rate_bound^k ≤ λ₀ ☃") == r"rate\_bound$^{k}$ $\le$ $\lambda$$_0$ ?"
 
 
-def test_latex_compiles_or_at_least_balances(known, tmp_path):
+@pytest.mark.parametrize(("longest", "environments"), [(40, ["table", "tabular"]), (3, ["longtable"])])
+def test_latex_compiles_or_at_least_balances(known, tmp_path, monkeypatch, longest, environments):
     out, *_ = known
-    names = [path.with_suffix("") for path in sorted(Path(out, "tables").glob("*.tex"))]
-    assert len(names) == 3
-    for name in names:
-        text = name.with_suffix(".tex").read_text()
-        assert text.count("{") == text.count("}") and text.count("\\begin") == text.count("\\end") == 2
-        assert text.isascii()
+    monkeypatch.setattr(tables, "LONGEST_FLOAT", longest)
+    found = study(str(out), records.plans_to_report(str(out))[0])
+    made = {Path(name).stem.rpartition("-")[2]: text for name, text in tables.files(found, board(found)).items()}
+    columns = {"thresholds": 3, "forms": 3, "laws": 5, "verdicts": 4}
+    assert len(made) == 3
+    for name, text in made.items():
+        assert text.count("{") == text.count("}") and text.count("\\begin") == text.count("\\end{") == len(environments)
+        assert re.findall(r"\\begin{(\w+)}", text) == environments and text.isascii()
         widths = {line.count("&") - line.count(r"\&") for line in text.splitlines() if line.endswith(r"\\")}
-        columns = {"thresholds": 3, "forms": 3, "laws": 5, "verdicts": 4}
-        assert widths - {0} == {columns[name.name.rpartition("-")[2]]}
+        assert widths - {0} == {columns[name]}
+        Path(tmp_path, f"{name}.tex").write_text(text)
+    assert "grid points where every training fits; at " in made["verdicts"], "what the other settings say"
     if shutil.which("pdflatex") is None:
         return
-    body = "".join(f"\\input{{{name}}}\n" for name in names)
+    body = "".join(f"\\input{{{name}}}\n" for name in made)
     Path(tmp_path, "t.tex").write_text(
-        f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+        f"\\documentclass{{article}}\\usepackage{{booktabs,longtable}}\\begin{{document}}{body}\\end{{document}}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)

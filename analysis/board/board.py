@@ -29,8 +29,8 @@ from analysis.claims.theory import Array, Claim, claims
 from analysis.claims.verdict import against_bound, against_exponent, against_probability
 from analysis.powerlaws.fitting import fit_power_law
 from analysis.powerlaws.law import PowerLaw
-from analysis.series import titled
 from analysis.study import Study, answers
+from analysis.titles import titled
 
 NAN = float("nan")
 

@@ -11,7 +11,7 @@ from analysis.board.held import Held
 from analysis.claims.theory import Claim
 from analysis.claims.verdict import NAN, Kind, Verdict, against_probability, missed, verdict
 from analysis.powerlaws.law import PowerLaw
-from analysis.series import titled
+from analysis.titles import titled
 
 LEVEL = 0.05  # shared by all grid points of a comparison (Bonferroni), so that no sweep is too long for it
 

@@ -192,7 +192,7 @@ def against_probability(
     low, high = np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high)
     off = (n > 0) & ((p > high) | ((p < low) & (not at_least)))
     ids = tuple(str(cells[int(i)]) for i in np.flatnonzero(off))
-    law = f"{int(n.sum())} trainings at {int(np.sum(n > 0))} grid points, {len(ids)} off the stated probability"
+    law = f"{int(n.sum()):,} trainings at {int(np.sum(n > 0)):,} grid points, {len(ids)} off the stated probability"
     kind: Kind = "violated" if ids else "consistent" if n.sum() else "inconclusive"
     label = f"violated at {len(ids)} grid points" if ids else str(kind)
     tail = "exact binomial 95% intervals, Bonferroni over grid points"

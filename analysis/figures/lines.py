@@ -13,8 +13,9 @@ from matplotlib.transforms import ScaledTranslation
 
 from analysis.claims.theory import Array
 from analysis.figures.style import STYLE, THEOREM, plain_decades, sign, thinned
-from analysis.series import SUCCESS, Panel, Series, along, by, panelled, titled
+from analysis.series import SUCCESS, Panel, Series, along, by, panelled
 from analysis.study import Study
+from analysis.titles import titled
 
 INK = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")  # Okabe and Ito: colour-blind safe
 MARKS = "os^Dv*P"

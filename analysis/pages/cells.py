@@ -18,7 +18,8 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from analysis.series import share
-from analysis.study import OUTCOMES, Study
+from analysis.study import Study
+from infra.store.schema import OUTCOMES
 
 EACH = 20  # trainings named at one grid point
 POINTS, CELLS, CURVES, LOOKS = 10_000, 8_000, 4_000, 32  # on a page: points, trainings, curves; moments of a curve

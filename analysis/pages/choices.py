@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis.series import settings, titled
+from analysis.series import settings
+from analysis.titles import titled
 
 
 def values(plan: Mapping[str, Any], name: str, rows: pa.Table) -> str:

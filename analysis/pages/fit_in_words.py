@@ -24,7 +24,7 @@ def power_law_in_words(law: PowerLaw, y: str, x: str) -> str:
 def threshold_in_words(law: ThresholdLaw | PlaneLaw) -> str:
     """The law m*(n) or m*(n, d), its status, the local exponents, and the thresholds as a table."""
     first, second = law.summary().split("\n", 1)
-    count = f" ({law.trainings} trainings)"
+    count = f" ({law.trainings:,} trainings)"
     single = law.points[0] if len(law.points) == 1 else None
     if single is not None and single.censored is None and isinstance(law, ThresholdLaw):
         first = f"{law.critical_name}* = {single.critical:.4g}  {bracket(single.interval, 4)}"
@@ -81,4 +81,4 @@ def table(law: ThresholdLaw | PlaneLaw) -> list[str]:
 def row(point: Threshold, axes: int) -> list[str]:
     where = [point.over, point.second][:axes]
     told = (f"{at:.4g}" for at in where if at is not None)
-    return [*told, known(point.critical, ".4g"), bracket(point.interval, 4), f"{point.trainings}"]
+    return [*told, known(point.critical, ".4g"), bracket(point.interval, 4), f"{point.trainings:,}"]

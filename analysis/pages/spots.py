@@ -13,8 +13,9 @@ from analysis.figures.exponents import board_lines
 from analysis.figures.power_laws import drawable, main_part, medians
 from analysis.figures.timeline import Timeline, unit_of
 from analysis.pages.cells import Cells, Line, Spot, tuned
-from analysis.series import Panel, by, panelled, settings, titled
+from analysis.series import Panel, by, panelled, settings
 from analysis.study import Group, Study
+from analysis.titles import titled
 
 
 class Mark(NamedTuple):

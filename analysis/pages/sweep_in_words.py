@@ -26,9 +26,14 @@ def in_words(out: str, found: Study, held: Board, files: Sequence[str]) -> str:
             lines += ["", *of_panel(panel, plan["over"], metric)]
     lines += verdicts(found, held)
     outcomes = sorted((name, count) for name, count in tallied(found.rows).items() if count)
-    listed = ", ".join(f"{count} {outcome}" for outcome, count in outcomes)
-    twice = f"; {found.counts['recorded twice']} recorded twice, counted once" if found.counts["recorded twice"] else ""
-    lines += ["", f"rows       {storage.beside(out, 'rows')} ({len(found.rows)} trainings: {listed or 'none'}{twice})"]
+    listed = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes)
+    twice = (
+        f"; {found.counts['recorded twice']:,} recorded twice, counted once" if found.counts["recorded twice"] else ""
+    )
+    lines += [
+        "",
+        f"rows       {storage.beside(out, 'rows')} ({len(found.rows):,} trainings: {listed or 'none'}{twice})",
+    ]
     lines += [f"stalled    {told}"] if (told := false_stops(found.rows)) else []
     lines += [f"search     {told}"] if (told := choices.search(plan)) else []
     pdfs = [name for name in files if name.endswith(".pdf")]

@@ -1,4 +1,4 @@
-"""Laws and verdicts -> LaTeX tables (booktabs). The hash of the rows stands in a comment and in the caption."""
+"""Laws and verdicts -> LaTeX tables (booktabs, long ones longtable), the hash of the rows in comment and caption."""
 
 import math
 import re
@@ -8,6 +8,7 @@ from analysis.board.held import Board, Held
 from analysis.study import Group, Study
 from analysis.thresholds.law import Interval, Threshold
 
+LONGEST_FLOAT = 40  # lines
 SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"$\sim$", "^": r"\textasciicircum{}"}
 SYMBOLS = {
     "−": "-", "≥": r"\ge", "≤": r"\le", "±": r"\pm", "×": r"\times", "‖": r"\|", "√": r"\surd", "∞": r"\infty",
@@ -91,6 +92,9 @@ def verdicts(found: Study, held: Sequence[Held]) -> str:
         name = f"{claim.name} ({one.where})" if one.where else claim.name
         cells = (name, f"{claim.source} [{claim.tag}]", one.predicted, one.measured, one.verdict.label)
         lines.append(" & ".join(escaped(cell) for cell in cells) + r" \\")
+        lines += (
+            [rf"\multicolumn{{5}}{{p{{0.9\linewidth}}}}{{\emph{{{escaped(one.remark)}.}}}} \\"] if one.remark else []
+        )
     head = r"claim & source & predicted & measured & verdict \\"
     columns = "".join(rf"p{{{share}\linewidth}}" for share in (0.16, 0.24, 0.16, 0.14, 0.14))
     return table(
@@ -99,23 +103,30 @@ def verdicts(found: Study, held: Sequence[Held]) -> str:
 
 
 def table(found: Study, columns: str, head: str, lines: Sequence[str], caption: str, name: str) -> str:
-    """A floating table with caption and label; needs \\usepackage{booktabs}."""
-    where = f"{len(found.rows)} trainings, rows sha256 {found.sha256[:12]}"
+    """A table with caption and label: one that floats, or, of more lines than a page takes, one that goes over pages.
+    Needs \\usepackage{booktabs,longtable}."""
+    where = f"{len(found.rows):,} trainings, rows sha256 {found.sha256[:12]}"
+    told = rf"\caption{{{escaped(f'{caption} {where}.')}}}"
+    label = rf"\label{{tab:{found.stem}-{name}}}"
+    floats = [
+        r"\begin{table}",
+        r"\centering\footnotesize",
+        told,
+        label,
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        head,
+    ]
+    again = [r"\endfirsthead", r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot"]
+    goes_on = [r"{\footnotesize", rf"\begin{{longtable}}{{{columns}}}", rf"{told}{label} \\", r"\toprule", head, *again]
+    long = len(lines) > LONGEST_FLOAT
     return "\n".join(
         [
             f"% {found.plan['sweep']} {found.plan['family']}, plan {found.plan['plan_id']}",
             f"% rows sha256 {found.sha256}",
-            r"\begin{table}",
-            r"\centering\footnotesize",
-            rf"\caption{{{escaped(f'{caption} {where}.')}}}",
-            rf"\label{{tab:{found.stem}-{name}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            head,
+            *(goes_on if long else floats),
             *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
+            *([r"\end{longtable}", "}"] if long else [r"\bottomrule", r"\end{tabular}", r"\end{table}"]),
             "",
         ]
     )

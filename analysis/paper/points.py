@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from analysis.paper.tidy import Metadata, encoded, stem, told
 from analysis.series import share
-from analysis.study import OUTCOMES
+from infra.store.schema import OUTCOMES
 
 MEDIANS = ("measurement", "bound")
 COUNTED = {

@@ -155,7 +155,7 @@ class ThresholdLaw:
         else:
             law = f"no exponent of {m}*({n})"
         level = "" if self.level == 0.5 else f" at success {self.level:g}"
-        return f"{law}{level} ({self.trainings} trainings)\nstatus: " + "; ".join([self.status, *self.notes])
+        return f"{law}{level} ({self.trainings:,} trainings)\nstatus: " + "; ".join([self.status, *self.notes])
 
     def _repr_html_(self) -> str:
         """For notebooks: law, envelope, status, points."""

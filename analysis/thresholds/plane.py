@@ -70,7 +70,7 @@ class PlaneLaw:
             law = f"{m}* = {floor}{self.prefactor:.3g} {x}^{p:.3f}  [{a:.3f}, {b:.3f}]"
             law += f", {self.axis} in [{self.over_range[0]:.4g}, {self.over_range[1]:.4g}]"
         law = law if np.isfinite(p) else f"no exponents of {m}*({n}, {d})"
-        return f"{law} ({self.trainings} trainings)\nstatus: " + "; ".join([self.status, *self.notes])
+        return f"{law} ({self.trainings:,} trainings)\nstatus: " + "; ".join([self.status, *self.notes])
 
     def _repr_html_(self) -> str:
         """For notebooks: law, envelope, status, points."""

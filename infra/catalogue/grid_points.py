@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.series import along, share
+from analysis.titles import fixed, naming_axes, short
 from infra.store import records
-from infra.store.schema import HEAD
+from infra.store.schema import HEAD, OUTCOMES
 
-OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
 CURVE = 24  # steps of a loss curve
 NOT_MEASURED = {"success", "pack_seconds", "threads", "worker"}  # numbers that are not a median over seeds
 
@@ -53,33 +53,9 @@ def axis_names(rows: pa.Table) -> list[str]:
     return [name for name in names if name != "seed"]
 
 
-def naming_axes(plan: Mapping[str, Any]) -> list[str]:
-    """The axes that tell a plan's points apart, ``over`` and ``critical`` first; these two when none varies."""
-    first = [name for name in (plan.get("over"), plan.get("critical")) if name]
-    varying = [name for name, values in plan["axes"].items() if len(values) > 1]
-    return [name for name in dict.fromkeys([*first, *varying]) if name in varying] or first
-
-
 def label(axes: Mapping[str, Any], names: Sequence[str]) -> str:
     """A readable name such as "n=64 m=45 init_scale=0.5"."""
     return " ".join(f"{name}={short(axes[name])}" for name in names if name in axes)
-
-
-def plan_label(plan: Mapping[str, Any]) -> str:
-    """A readable name of a plan such as "two_layer_relu n=4..16 m=4..64, 20 seeds"."""
-    spans = []
-    for name in naming_axes(plan):
-        values = plan["axes"].get(name, [])
-        if not values or (plan.get("adaptive") and name == plan["critical"]):
-            continue  # the search goes where it must
-        ends = values if isinstance(values[0], str) else sorted({min(values), max(values)})
-        spans.append(f"{name}={('/' if isinstance(values[0], str) else '..').join(map(short, ends))}")
-    how = "adaptive" if plan.get("adaptive") else f"{plan['seeds']} seeds"
-    return f"{' '.join([plan['family'], *spans])}, {how}"
-
-
-def short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def outcome_counts(outcomes: Sequence[str]) -> dict[str, float]:
@@ -152,11 +128,8 @@ def totals(plan: Mapping[str, Any], rows: pa.Table) -> dict[str, float]:
 def settings(plan: Mapping[str, Any]) -> dict[str, Any]:
     """What all trainings of a plan share: family, seeds, level and the axes that do not vary. The seeds of an adaptive
     plan and the values of its critical axis are chosen on the way."""
-    adaptive = plan.get("adaptive", False)
-    fixed = {name: values[0] for name, values in plan["axes"].items() if len(values) == 1}
-    fixed = {name: value for name, value in fixed.items() if not (adaptive and name == plan["critical"])}
     told = {name: plan[name] for name in ("family", "numerics", "seeds", "level") if name in plan}
-    return told | ({"seeds": "chosen"} if adaptive else {}) | fixed
+    return told | ({"seeds": "chosen"} if plan.get("adaptive") else {}) | fixed(plan)
 
 
 def laws(law: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.titles import naming_axes, plan_title
 from infra.catalogue import grid_points as catalogue
 from infra.catalogue import views
 from infra.catalogue.mlflow_calls import TrackingError, artifact_folder, metric, parameters, redacted, tags
@@ -77,14 +78,14 @@ def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple
     if parents := children.pop("", []):
         return min(parents, key=lambda run: (run.info.start_time, run.info.run_id)), children
     labels = {PLAN: plan["plan_id"]}
-    return mlflow.create_run(experiment_id, tags=labels, run_name=catalogue.plan_label(plan)), children
+    return mlflow.create_run(experiment_id, tags=labels, run_name=plan_title(plan)), children
 
 
 def write_child(
     mlflow: Any, parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
 ) -> Literal["created", "updated", "unchanged"]:
     """Make the run of one grid point say what its rows say. A run counts as written once it is FINISHED."""
-    own = {PARENT: parent.info.run_id, views.ORDER: views.order(point.axes, catalogue.naming_axes(plan))}
+    own = {PARENT: parent.info.run_id, views.ORDER: views.order(point.axes, naming_axes(plan))}
     own |= {PLAN: plan["plan_id"], POINT: point.point_id, views.VERDICT: views.verdict(point.counts, plan["level"])}
     good = [run for run in found if run.info.status == "FINISHED" and says(run, own, point)][:1]
     if not good:

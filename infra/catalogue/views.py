@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from analysis.series import share
-from infra.catalogue.grid_points import laws, naming_axes, plan_label
+from analysis.titles import naming_axes, plan_title
+from infra.catalogue.grid_points import laws
 
 PLAN, POINT, ORDER, VERDICT = "widthlaw.plan", "widthlaw.point", "widthlaw.order", "verdict"
 SHARED = "mlflow.sharedViewState."
@@ -131,7 +132,7 @@ def in_a_line(found: Mapping[str, str]) -> str:
 
 def entry(plan: Mapping[str, Any], experiment_id: str, run_id: str) -> str:
     """The plan's part of the note of its experiment; links first, for MLflow shows one line until it is unfolded."""
-    return f"{in_a_line(links(plan, experiment_id, run_id))} of {plain(plan_label(plan))}"
+    return f"{in_a_line(links(plan, experiment_id, run_id))} of {plain(plan_title(plan))}"
 
 
 def points(plan: Mapping[str, Any]) -> int:
@@ -159,10 +160,11 @@ def description(
         lines += [f"- {about}: **{value}**, 95% interval [{ends}]. {plain(part.get('status', ''))}".rstrip()]
     for one in (law or {}).get("claims", ()):
         where = f" ({plain(one['where'])})" if one.get("where") else ""
-        lines += [f"- {plain(one['claim'])}{where}: **{plain(one['label'])}** [{plain(one['tag'])}]"]
+        said = f"; {plain(one['remark'])}" if one.get("remark") else ""
+        lines += [f"- {plain(one['claim'])}{where}: **{plain(one['label'])}**{said} [{plain(one['tag'])}]"]
     level = f"{VERDICT}: whether a grid point's success rate is above {plan['level']:g}, by its 95% interval"
     count = points(plan)
     if count > LOADED:
-        level += f". MLflow's charts show the first {LOADED} of {count:,} grid points, the report all"
+        level += f". MLflow shows the first {LOADED} of {count:,} grid points, its table more on demand, the report all"
     ticks = "`" * (1 + max([0, *map(len, re.findall("`+", plan["command"]))]))
     return "\n".join([*lines, "", level, "", f"{ticks} {plan['command']} {ticks}"])  # in a block it would not wrap

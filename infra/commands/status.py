@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.catalogue import grid_points as catalogue
+from analysis.titles import plan_title
 from infra.store import lock, records
+from infra.store.schema import OUTCOMES
 from infra.store.storage import ResultsError, first_line
 
 LATELY = 600.0  # seconds over which the present speed is taken
@@ -59,10 +60,10 @@ def status(out: str, plan: dict[str, Any], running: bool | None, now: datetime) 
     """Of one plan. LookupError, ValueError, TypeError where it or its rows were not written by a sweep."""
     table = records.plan_rows(out, plan, ["outcome", "finished"])
     outcomes = Counter(table["outcome"].to_pylist() if len(table) else [])
-    rows = {name: outcomes[name] for name in catalogue.OUTCOMES if outcomes[name]}
+    rows = {name: outcomes[name] for name in OUTCOMES if outcomes[name]}
     ages = [(now - datetime.fromisoformat(when)).total_seconds() for when in finished(table)]
     asked = None if plan.get("adaptive") else records.asked(plan, len(table))
-    title = f"{plan['sweep']} {catalogue.plan_label(plan)}"
+    title = f"{plan['sweep']} {plan_title(plan)}"
     return Status(title, rows, asked, min(ages, default=None), speed(ages), running)
 
 

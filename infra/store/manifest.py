@@ -87,6 +87,7 @@ FORM: dict[str, Callable[[Any], bool]] = {
     "axes": grid, "seeds": lambda value: number(value) and value >= 1,
     "level": lambda value: number(value) and 0 < value < 1, "adaptive": flag,
     "falling": flag, "critical": option(named), "over": named, "by": option(named), "metrics": many(named),
+    "off_default": many(named),
     "curves": many(named), "meanings": table(text), "paper": many(text), "points": many(text),
     "claims": many(claim), "search": lambda one: isinstance(one, Mapping),
     "tuned": option(knob),

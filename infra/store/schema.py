@@ -10,6 +10,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = "1"
 VERSION_KEY = b"widthlaw.schema"
+OUTCOMES = ("fit", "unfit", "diverged", "stalled", "failed")
 
 HEAD = [
     ("cell_id", pa.string(), "content address of the training: family, numerics version and all axes", "1"),
