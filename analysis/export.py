@@ -39,6 +39,7 @@ from infra.store.schema import SCHEMA_VERSION
 from infra.store.storage import ResultsError
 
 SUMS, PACKAGE = "SHA256SUMS", "datapackage.json"
+SEVERAL = re.compile(r"[;&]| and |,.*,")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 Plan = dict[str, Any]
 
@@ -62,6 +63,11 @@ class Exported:
             lines.append(f"{name}: {rows:,} trainings{left}")
         lines += [f"{name}: no trainings recorded, left out" for name in self.empty]
         lines += [] if self.authors else ["no --author given: add yourself before it is published"]
+        lines += [
+            f"--author '{name}' is cited as one name; of several people give each an --author of their own"
+            for name in self.authors
+            if SEVERAL.search(name)
+        ]
         return "\n".join([*lines, f"{self.folder}: {self.files} files; make -C {self.folder} makes the figures again"])
 
 
