@@ -134,8 +134,8 @@ def families(rounds: int) -> list[str]:
 def shares(rounds: int) -> list[str]:
     lines = ["", "## Share of the matrix-product peak", "",
              "`two_layer_relu`, float64: operations of the step's matrix products a second over those of a product of",
-             "1024 x 1024 matrices. Gram form up to n = 2 d (2 n^2 m operations), else plain (4 n m d). The last column",
-             "is the same products without the step around them (mask, clamp, output: three passes over n m numbers):",
+             "1024 x 1024 matrices. Gram form up to n = 2 d (2 n^2 m operations), else plain (4 n m d). Last column:",
+             "the same products without the step around them (mask, clamp, output: three passes over n m numbers),",
              "what no step made of torch's kernels can pass at this shape.", "",
              "| d | n | m | pack | form | the step, % | its products alone, % |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
