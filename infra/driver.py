@@ -70,7 +70,8 @@ def run(request: Request, end: Ending) -> int:
             return 0
         if trials := training.tuning_trials(request, cells):
             training.tell(request, f"pricing {len(trials):,} trainings that tune, value by value")
-        print(estimate.dry_run(family, [*cells, *trials], missing + plan.unrecorded(family, trials, known)))
+        left = missing + plan.unrecorded(family, trials, known)
+        print(estimate.dry_run(family, [*cells, *trials], left, gpus=bool(request.options.gpus)))
         return 0
     if COPIED in storage.locate(out)[1]:
         raise PlanError(

@@ -13,13 +13,13 @@ SAMPLE_SECONDS = 1.0  # how long the costliest pack is trained to learn the spee
 START_SECONDS = 20  # until the first pack trains, and from the last to the report
 
 
-def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any]) -> str:
+def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any], *, gpus: bool = False) -> str:
     """Trainings, packs, FLOPs and memory from drawn examples, time from a trained sample; as text."""
     cpus = os.cpu_count() or 1
     packs = plan.packs(family, missing, at_least=cpus)
     lines = [
-        f"trainings  {len(cells)} asked for, {len(cells) - len(missing)} recorded, {len(missing)} to train",
-        f"packs      {len(packs)}",
+        f"trainings  {len(cells):,} asked for, {len(cells) - len(missing):,} recorded, {len(missing):,} to train",
+        f"packs      {len(packs):,}",
     ]
     if packs:
         rate, each_step = speed(packs[0])[0], speed(packs[-1])[1]
@@ -33,6 +33,11 @@ def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any]) -> str:
             f"time       at most about {minutes:.1f} min, {START_SECONDS} s of it to start and end; "
             f"measured {rate / 1e9:.2g} GFLOP/s a CPU, {each_step * 1e6:.0f} us a step of the smallest pack",
         ]
+        lines += (
+            ["GPUs       packs and time are for this machine's CPUs: what GPUs take is seen once they train"]
+            if gpus
+            else []
+        )
     return "\n".join(lines)
 
 

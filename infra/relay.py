@@ -77,7 +77,7 @@ class Relay(tune.Callback):  # type: ignore[misc]
             self.tell(number, f"too little memory ({result['short']})", result["largest"])
         if result["unkept"] and not self.unkept:
             self.unkept = result["unkept"]
-            self.say(f"{self.unkept}: a pack that is interrupted now starts anew; training goes on")
+            self.say(f"{self.unkept}: training goes on, an interrupted pack from its last checkpoint, if it has one")
         self.progress.update(number, result["outcomes"], result["seconds"])
 
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:

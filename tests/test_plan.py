@@ -202,7 +202,8 @@ def test_every_pack_of_the_families_says_what_it_costs():
 def test_a_dry_run_counts_trains_a_sample_and_plans_nothing_twice():
     cells = plan.grid("random_features", {"n": [4, 8], "m": [4, 8, 16]}, seeds=4)
     text = estimate.dry_run("random_features", cells, cells[:8])
-    assert "24 asked for, 16 recorded, 8 to train" in text
+    assert "24 asked for, 16 recorded, 8 to train" in text and "GPUs" not in text
+    assert "for this machine's CPUs" in estimate.dry_run("random_features", cells, cells[:8], gpus=True)
     assert f"packs      {len(plan.packs('random_features', cells[:8], at_least=os.cpu_count()))}\n" in text
     numbers = [float(word) for line in text.splitlines() for word in line.split() if word.replace(".", "").isdigit()]
     assert all(number > 0 for number in numbers)

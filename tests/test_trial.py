@@ -86,4 +86,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told_once_and_training_goes_on(t
     assert len(records.read_rows(str(tmp_path))[0]) == len(CELLS)
     told = capsys.readouterr().err.splitlines()
     assert len([line for line in told if line.startswith(f"cannot write {tmp_path}/states/pack-0.pt")]) == 1, told
-    assert sum("is interrupted now starts anew; training goes on" in line for line in told) == 1
+    assert (
+        sum("training goes on, an interrupted pack from its last checkpoint, if it has one" in line for line in told)
+        == 1
+    )
