@@ -13,6 +13,7 @@ from typing import Any
 import ray
 import torch
 from ray import tune
+from ray.air.execution import PlacementGroupResourceManager
 from ray.exceptions import AuthenticationError
 from ray.tune.execution import class_cache
 
@@ -33,6 +34,10 @@ TOKEN = "RAY_AUTH_MODE=token, and the cluster's ~/.ray/auth_token here"
 
 # Ray's own handler of SIGTERM raises SystemExit wherever the process is, in a finaliser too, where it is forgotten.
 ray._private.utils.set_sigterm_handler = lambda _: None
+
+# What Tune has left of a fit that a signal broke off is collected at some time later, and would then ask Ray to give
+# back its placement groups, which ends with the driver anyway: where Ray is gone too, that takes a minute.
+PlacementGroupResourceManager.__del__ = lambda _: None
 
 # Tune would hand the keys of a store on to its workers, and Ray write them into its logs: each node has its own.
 class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}

@@ -63,7 +63,7 @@ step() { # step NUMBER ARGUMENTS: serve on that node, as a step of its own
 
 stop() { # the steps, in order; a SIGTERM to srun would kill them at once
   trap - EXIT TERM
-  scancel --quiet --signal=TERM "$SLURM_JOB_ID" || true
+  timeout 3 scancel --quiet --signal=TERM "$SLURM_JOB_ID" || true # of a job that Slurm ends it would try for half a minute
   wait
 }
 trap stop EXIT
