@@ -29,7 +29,11 @@ GRID = {"n": "8:64:quarter-octave", "m": "8:128:quarter-octave"}  # 13 by 17 gri
 DEPTHS = {"random_features": "3,5", "two_layer_relu": "8,16"}
 ASKED = {"planning": (1_000_000, 60), "going on": (100_000, 20), "catalogue": (20_000, 60), "report": (1_000_000, 60)}
 TRAINED = (10_000, 40_000)  # really: what the driver holds while it trains so many
-SEEDS_OF = {"catalogue": 10, "training": 20}  # trainings a grid point there: 2,000 grid points and more
+SEEDS_OF = {
+    "catalogue": 10,
+    "bare runs": 10,
+    "training": 20,
+}  # trainings a grid point there: 2,000 grid points and more
 MEMORY = 2.0  # GiB that planning may take
 
 
@@ -115,6 +119,22 @@ def catalogue(asked: Any) -> None:
     tracking.sync(asked.options.out, tracking.default_uri(asked.options.out))
 
 
+def bare_runs(asked: Any) -> None:
+    """A run of one number for each grid point, by MLflow's own calls: what no catalogue that uses them can pass."""
+    from mlflow.entities import Metric, Param
+
+    from infra.catalogue import tracking
+    from infra.catalogue.mlflow_calls import client
+
+    tracking.check(uri := tracking.default_uri(asked.options.out))
+    mlflow = client(uri)
+    number = mlflow.create_experiment("bare")
+    for i in range(int(np.prod([len(values) for values in asked.axes.values()]))):
+        made = mlflow.create_run(number, run_name=str(i))
+        mlflow.log_batch(made.info.run_id, [Metric("success rate", 0.5, 0, 0)], [Param("m", str(i))])
+        mlflow.set_terminated(made.info.run_id)
+
+
 def report(asked: Any) -> None:
     from analysis import report
 
@@ -143,7 +163,7 @@ def only(what: str, family: str, trainings: str, out: str) -> None:
     """One entry: prints KiB at most and the number of trainings."""
     asked = request(family, int(trainings), out, SEEDS_OF.get(what.removeprefix("write ")))
     entries = {"planning": planning, "going on": going_on, "catalogue": catalogue, "report": report,
-               "training": training}  # fmt: skip
+               "training": training, "bare runs": bare_runs}  # fmt: skip
     (write_rows if what.startswith("write") else entries[what])(asked)
     count = asked.options.seeds * int(np.prod([len(values) for values in asked.axes.values()]))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, count)
@@ -191,7 +211,10 @@ def main(largest: Annotated[int, Parameter(validator=Number(gte=10_000))] = 1_00
                 f"| {what} | {family} | {count:,} | {took:.1f} | {memory:.2f} | {bar if size == trainings else ''} |"
             )
             print(lines[-1], flush=True)
-    lines += ["", f"Longer than asked for: {'; '.join(short) or 'none'}."]
+    with TemporaryDirectory() as out:
+        floor, _, _ = measure("bare runs", "two_layer_relu", min(largest, ASKED["catalogue"][0]), out)
+    lines += ["", f"Longer than asked for: {'; '.join(short) or 'none'}. As many runs in MLflow of one number and one"]
+    lines += [f"parameter each, by its own calls and nothing else, take {floor:.0f} s."]
     lines += driver_memory(largest)
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
 

@@ -35,6 +35,11 @@ TOKEN = "RAY_AUTH_MODE=token, and the cluster's ~/.ray/auth_token here"
 # Ray's own handler of SIGTERM raises SystemExit wherever the process is, in a finaliser too, where it is forgotten.
 ray._private.utils.set_sigterm_handler = lambda _: None
 
+# A Ray of this process's own (that of a cluster is not started here) needs neither pages, nor an autoscaler, nor what
+# reads its workers' output: three processes that take two seconds of a core to start.
+for name in ("start_api_server", "start_monitor", "start_log_monitor"):
+    setattr(ray._private.node.Node, name, lambda *_, **__: None)
+
 # What Tune has left of a fit that a signal broke off is collected at some time later, and would then ask Ray to give
 # back its placement groups, which ends with the driver anyway: where Ray is gone too, that takes a minute.
 PlacementGroupResourceManager.__del__ = lambda _: None
