@@ -18,6 +18,17 @@ from browsing import browser  # noqa: F401  a fixture
 from catalogued import tracked, tracked_once  # noqa: F401  fixtures
 from hosts import hosts  # noqa: F401  a fixture
 
+LONGEST = [
+    "test_chaos", "test_clusters", "test_sweep", "test_slurm", "test_nodes", "test_object_store", "test_tutorial",
+    "test_mlflow_in_browser", "test_adaptive", "test_all_sweeps", "test_access", "test_short_worker", "test_engine",
+    "test_doctor", "test_tuning", "test_tracking_goes_wrong", "test_ui", "test_families", "test_page_in_browser",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no core waits for one of them at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 def pytest_collection_finish():
     gc.freeze()  # what was imported stays
