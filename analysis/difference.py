@@ -72,20 +72,27 @@ def differences(first: str, second: str) -> Iterator[tuple[str, list[Difference]
 
 
 def paired(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The plans that ask the same; where some do at the same values of the axes that do not vary, these alone."""
+    """The plans that ask the same. A plan that the other folder has too is held against that alone; else against those
+    at the same values of what does not vary, if there are any."""
     asked = [(a, b) for a in mine for b in theirs if all(a[key] == b[key] for key in KEYS)]
-    same = [(a, b) for a, b in asked if a.get("fixed") == b.get("fixed")]
-    left = [(a, b) for a, b in asked if not any(a is one or b is other for one, other in same)]
-    return [*same, *left]
+    near = [2 * (a.get("plan_id", a) == b.get("plan_id", b)) or int(a.get("fixed") == b.get("fixed")) for a, b in asked]
+    best = [max(n for n, pair in zip(near, asked, strict=True) if a is pair[0] or b is pair[1]) for a, b in asked]
+    return [pair for pair, n, most in zip(asked, near, best, strict=True) if n == most]
 
 
 def settings(a: dict[str, Any], b: dict[str, Any], plans: list[dict[str, Any]]) -> str:
-    """The values of axes that do not vary in a plan but differ between plans that ask the same: "d = 16", or
-    "d = 16 | d = 32" where they differ between the two."""
-    fixed = [one.get("fixed", {}) for one in plans if all(one[key] == a[key] for key in KEYS)]
+    """What does not vary in a plan but differs between plans that ask the same, "d = 16" or "d = 16 | d = 32", or the
+    beginning of their addresses where nothing of that kind does."""
+    same = [one for one in plans if all(one[key] == a[key] for key in KEYS)]
+    fixed = [one.get("fixed", {}) for one in same]
     names = [name for name in a.get("fixed", {}) if len({json.dumps(one.get(name)) for one in fixed}) > 1]
-    told = [{name: value for name, value in plan.get("fixed", {}).items() if name in names} for plan in (a, b)]
-    one, other = map(titled, told)
+    one, other = (titled({n: v for n, v in plan.get("fixed", {}).items() if n in names}) for plan in (a, b))
+    like = {plan.get("plan_id", "") for plan in same if plan.get("fixed") in (a.get("fixed"), b.get("fixed"))}
+    if like - {a.get("plan_id", ""), b.get("plan_id", "")}:
+        one, other = (
+            ", ".join(filter(None, [told, f"plan {plan.get('plan_id', '')[:6]}"]))
+            for told, plan in ((one, a), (other, b))
+        )
     return one if one == other else f"{one} | {other}"
 
 
@@ -118,6 +125,9 @@ def remarks(a: dict[str, Any], b: dict[str, Any], one: dict[str, Any], other: di
         found.append("both were fitted to the same rows")
     if a["numerics"] != b["numerics"]:
         found.append(f"numerics {a['numerics']} and {b['numerics']} of the family")
+    ranges = [law["law"].get("over_range") for law in (one, other)]
+    if ranges[0] != ranges[1] and all(ranges):
+        found.append(f"{a['over']} in " + " and in ".join(f"[{low:g}, {high:g}]" for low, high in ranges))
     first, second = (law["law"].get("status", "") for law in (one, other))
     return [*found, f"status: {first}" if first == second else f"status: {first} | {second}"]
 

@@ -92,6 +92,8 @@ def export(results: str, paper: str, licence: str = LICENCE, authors: Sequence[s
         count = write_sums(beside)
         vacant(target)
         swap(beside, target)
+        for left in beside.parent.glob(f".{glob.escape(target.name)}.*.earlier"):  # of one that was killed in between
+            shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
         raise ResultsError(f"cannot write {target}: {storage.first_line(error)}") from None
     finally:

@@ -28,7 +28,7 @@ def entry(found: Study, held: Board | None = None) -> dict[str, Any]:
     told: dict[str, Any] = {
         name: plan[name] for name in ("plan_id", "sweep", "family", "numerics", "critical", "over", "claim", "command")
     }
-    told |= {"fixed": fixed(plan), "data_sha256": found.sha256, "counts": found.counts}
+    told |= {"fixed": fixed(plan) | {"level": plan["level"]}, "data_sha256": found.sha256, "counts": found.counts}
     groups = {
         group.title or "all": law_json(group.law)
         | {"counts": group.counts, "data_sha256": group.sha256, "verdicts": [verdict_json(v) for v in group.verdicts]}
@@ -69,7 +69,12 @@ def held_json(held: Held) -> dict[str, Any]:
         part.title or "all": {name: getattr(part.law, name) for name in names} | {"kind": part.verdict.kind}
         for part in held.parts
     }
-    found = verdict_json(held.verdict) | {"where": held.where, "predicted": held.predicted, "remark": held.remark}
+    found = verdict_json(held.verdict) | {
+        "label": held.label,
+        "where": held.where,
+        "predicted": held.predicted,
+        "remark": held.remark,
+    }
     return found | ({"metric": held.claim.metric, "laws": parts} if parts else {})
 
 

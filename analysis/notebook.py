@@ -75,7 +75,7 @@ def studies(results: str | Path) -> tuple[Study, ...]:
 
 def law(results: str | Path, **where: Any) -> ThresholdLaw:
     """The law m*(n) of a results folder; where it holds several, that at ``d=16`` or of ``sweep=``, ``family=``,
-    ``plan=``.
+    ``level=``, ``plan=``.
 
     DataError when that names none or more than one: it lists them, by what they differ in.
     """
@@ -96,8 +96,12 @@ def law(results: str | Path, **where: Any) -> ThresholdLaw:
 
 
 def told_of(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """What a law is asked for by: sweep, family, the axes that do not vary, the plan's address."""
-    return {"sweep": plan["sweep"], "family": plan["family"]} | fixed(plan) | {"plan": plan["plan_id"]}
+    """What a law is asked for by: sweep, family, the axes that do not vary, the level, the plan's address."""
+    return (
+        {"sweep": plan["sweep"], "family": plan["family"]}
+        | fixed(plan)
+        | {"level": plan["level"], "plan": plan["plan_id"]}
+    )
 
 
 def verdicts(results: str | Path) -> Board:

@@ -1,7 +1,9 @@
 """What people read a plan and its settings by: "two_layer_relu n=16..512 m=2..128 d=32, 20 seeds", "d = 16"."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+USUAL = 0.5  # success probability that defines a threshold
 
 
 def titled(setting: Mapping[str, Any]) -> str:
@@ -24,9 +26,14 @@ def off_default(plan: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fixed(plan).items() if name in plan.get("off_default", ())}
 
 
+def level(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The success probability that defines the threshold, where one is sought and it is not 1/2."""
+    return {"level": plan["level"]} if plan.get("critical") and plan.get("level", USUAL) != USUAL else {}
+
+
 def sweep_title(plan: Mapping[str, Any]) -> str:
-    """The sweep, and what is not its own in this plan: "width_vs_n, d = 32"."""
-    return ", ".join(filter(None, [plan["sweep"], titled(off_default(plan))]))
+    """The sweep, and what is not its own in this plan: "width_vs_n, d = 32, level = 0.9"."""
+    return ", ".join(filter(None, [plan["sweep"], titled(off_default(plan) | level(plan))]))
 
 
 def naming_axes(plan: Mapping[str, Any]) -> list[str]:
@@ -47,4 +54,14 @@ def plan_title(plan: Mapping[str, Any]) -> str:
         spans.append(f"{name}={('/' if isinstance(values[0], str) else '..').join(map(short, ends))}")
     how = "adaptive" if plan.get("adaptive") else f"{plan['seeds']} seeds"
     tuned = f", {plan['tuned']['axis']} tuned" if plan.get("tuned") else ""
-    return f"{' '.join([plan['family'], *spans])}, {how}{tuned}"
+    at = f", {titled(level(plan))}" if level(plan) else ""
+    return f"{' '.join([plan['family'], *spans])}, {how}{tuned}{at}"
+
+
+def plan_titles(plans: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sweep and title of each plan, with the beginning of its address where another has the same."""
+    found = [f"{plan['sweep']} {plan_title(plan)}" for plan in plans]
+    return [
+        f"{title}, plan {plan['plan_id'][:6]}" if found.count(title) > 1 else title
+        for title, plan in zip(found, plans, strict=True)
+    ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, get_type_hints
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, RepeatArgumentError, UnusedCliTokensError
 
 import trainables
 from infra.planning.axes import PlanError, number, parse_axis
@@ -90,6 +90,11 @@ def parse(sweep: Sweep, argv: Sequence[str] | None = None) -> Request | None:
     except UnusedCliTokensError as error:
         stray = " ".join(error.unused_tokens or [])
         raise PlanError(f"'{stray}' belongs to no option; write a list with commas: --n 16,32,64") from None
+    except RepeatArgumentError as error:
+        name = error.token.keyword if error.token else "an axis"
+        raise PlanError(
+            f"{name} is given twice; give it once, an axis with commas between its values: --m 4,6,8"
+        ) from None
     except CycloptsError as error:
         known = ", ".join("--" + axis.name for axis in fields)
         raise PlanError(f"{' '.join(str(error).split())} Axes of {family}: {known}; all options: --help") from None

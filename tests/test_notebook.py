@@ -94,7 +94,7 @@ def test_verdicts_and_studies_show_themselves_and_their_figures(out, tmp_path):
     board = verdicts(out)
     told = texts(board._repr_html_())
     for held in board.held:
-        assert {held.claim.name, held.verdict.label, held.measured} <= set(told)
+        assert {held.claim.name, held.label, held.measured} <= set(told)
         assert held.verdict.sentence in texts(held._repr_html_()) and held.verdict.label in held.verdict._repr_html_()
     assert all(why in told for _, why in board.unanswered) and board.unanswered
     one_each = {held.claim.direction: held for held in board.held}

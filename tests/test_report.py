@@ -198,8 +198,9 @@ def test_latex_compiles_or_at_least_balances(known, tmp_path, monkeypatch, longe
     columns = {"thresholds": 3, "forms": 3, "laws": 5, "verdicts": 4}
     assert len(made) == 3
     for name, text in made.items():
-        assert text.count("{") == text.count("}") and text.count("\\begin") == text.count("\\end{") == len(environments)
-        assert re.findall(r"\\begin{(\w+)}", text) == environments and text.isascii()
+        within = ["longtable"] if name == "verdicts" else environments  # its lines are long
+        assert text.count("{") == text.count("}") and text.isascii()
+        assert re.findall(r"\\begin{(\w+)}", text) == within == re.findall(r"\\end{(\w+)}", text)[::-1]
         widths = {line.count("&") - line.count(r"\&") for line in text.splitlines() if line.endswith(r"\\")}
         assert widths - {0} == {columns[name]}
         Path(tmp_path, f"{name}.tex").write_text(text)

@@ -26,6 +26,7 @@ AXES = planted.AXES | {"n": [8, 16]}
         ("--n 16 --seeds 3", ["n"], "two_layer_relu m=4..16 n=16, 3 seeds"),
         ("--family random_features --d 4", ["d"], "random_features m=8..9 d=4, 7 seeds"),
         ("--n 8,9 --tune step_size", [], "two_layer_relu n=8..9 m=4..16, 7 seeds, step_size tuned"),
+        ("--level 0.9", [], "two_layer_relu n=16..32 m=4..16, 7 seeds, level = 0.9"),
         ("--m 4 --adaptive --d 4", ["m", "d"], "two_layer_relu n=16..32 d=4, adaptive"),
     ],
 )  # fmt: skip
@@ -52,6 +53,14 @@ def both(tmp_path_factory):
     return out
 
 
+def test_the_level_tells_plans_apart_and_where_nothing_does_their_address(both):
+    plan = records.plans_to_report(str(both))[0]
+    other = plan | {"plan_id": "c" * 20, "level": 0.9}
+    assert titles.plan_titles([plan, other])[1].endswith("10 seeds, level = 0.9")
+    found = titles.plan_titles([plan, plan | {"plan_id": "c" * 20}])
+    assert [name.rpartition(", ")[2] for name in found] == ["plan aaaaaa", "plan cccccc"]
+
+
 def heads(capsys):
     """The first line of each part of a comparison."""
     return [part.splitlines()[0] for part in capsys.readouterr().out.split("\n\n")]
@@ -73,7 +82,12 @@ def test_a_comparison_names_the_values_of_both(both, tmp_path, capsys):
     same, other = tmp_path / "same", tmp_path / "other"
     recorded(same, AXES | {"d": [16]}, "c" * 20)
     recorded(other, AXES | {"d": [4]}, "d" * 20)
+    again = tmp_path / "again"
+    recorded(again, AXES | {"d": [8], "n": [16, 32]}, "e" * 20)  # another n
+    recorded(again, AXES | {"d": [8]}, "a" * 20)  # and the one of ``both``
+    recorded(again, AXES | {"d": [8]}, "f" * 20, level=0.9)
     for out, expected in (
+        (again, ["d = 8, level = 0.5, plan aaaaaa", "d = 16, level = 0.5 | d = 8, level = 0.9"]),
         (both, ["d = 8", "d = 16"]),
         (same, ["d = 16"]),  # where some are at the same values these alone
         (other, ["d = 8 | d = 4", "d = 16 | d = 4"]),

@@ -5,8 +5,8 @@ What is compared with what:
   * A rate (a metric falls as m^-1/2) is fitted at each value of the other axes by itself, never pooled: the claims are
     made at fixed n, and a common slope would hide corrections in m/n. Only grid points at which EVERY training fits
     enter, since near m* those that fit are a selection; a metric taken before the training needs no such care. The
-    verdict is the one where x spans the widest range (then the smallest n), a choice that no metric can sway; the
-    verdicts at all others are listed with it.
+    verdict is the one where x spans the widest range (then the smallest n), a choice that no metric can sway; at how
+    many settings it is the same is said with it, and the verdicts at all others are listed.
   * An inequality is held training by training. Where the hypotheses ask for a width beyond those trained it is vacuous,
     by the factor shown (unstated constants and delta count as 1); what happens there regardless is counted.
   * A critical axis with its constant known (random features, m* = n) is also held grid point by grid point.

@@ -53,6 +53,17 @@ class Held:
         return self.law is not None and (self.claim.exponent is not None or math.isfinite(self.law.exponent))
 
     @property
+    def share(self) -> str:
+        """ "at 2 of 12": at how many of several settings the verdict is this one; "" where it is so at all."""
+        same = sum(part.verdict.kind == self.verdict.kind for part in self.parts)
+        return f"at {same} of {len(self.parts)}" if 0 < same < len(self.parts) else ""
+
+    @property
+    def label(self) -> str:
+        """The verdict in a few words, with its share."""
+        return f"{self.verdict.label} {self.share}".rstrip()
+
+    @property
     def slug(self) -> str:
         """For file names: the claim's name in words joined by hyphens."""
         return "-".join("".join(c if c.isalnum() else " " for c in self.claim.name.lower()).split())
@@ -78,7 +89,7 @@ class Held:
         """For notebooks: the claim, what was measured, the verdict."""
         where = f" ({self.where})" if self.where else ""
         told = [f"predicted: {self.predicted}", f"measured: {self.measured}", self.verdict.sentence, self.remark]
-        return notebook_tables.block(f"{self.claim.name}{where}: {self.verdict.label}", told)
+        return notebook_tables.block(f"{self.claim.name}{where}: {self.label}", told)
 
 
 @dataclass(frozen=True)
@@ -90,10 +101,7 @@ class Board:
 
     def _repr_html_(self) -> str:
         """For notebooks: a line for each claim."""
-        rows = [
-            (one.claim.name, one.where, one.predicted, one.measured, one.verdict.label, one.claim.tag)
-            for one in self.held
-        ]
+        rows = [(one.claim.name, one.where, one.predicted, one.measured, one.label, one.claim.tag) for one in self.held]
         head = f"verdicts: {len(self.held)}; claims without an answer here: {len(self.unanswered)}"
         titles = ("claim", "at", "predicted", "measured", "verdict", "tag")
         silent = notebook_tables.table(

@@ -68,7 +68,7 @@ def draw_exponent(axes: Axes, i: int, held: Held, shown: tuple[float, float]) ->
     if held.claim.exponent is not None:
         ink = THEOREM if held.claim.gates else "0.6"
         axes.plot(held.claim.exponent, i, "|", color=ink, ms=15, mew=1.8, zorder=4)
-    label = held.verdict.label if held.verdict.kind == "loose" else held.verdict.kind
+    label = f"{held.verdict.label if held.verdict.kind == 'loose' else held.verdict.kind} {held.share}".rstrip()
     axes.annotate(mathematical(label), (1.03, i), xycoords=("axes fraction", "data"), va="center", color=colour,
                   annotation_clip=False)  # fmt: skip
 

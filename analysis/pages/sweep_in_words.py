@@ -100,5 +100,5 @@ def verdicts(found: Study, held: Board) -> list[str]:
         where = f" ({one.where})" if one.where else ""
         law = f"; measured {one.measured}" if one.law is not None else ""
         claimed = f"  {one.claim.name:<{width}}  [{one.claim.tag}] {one.predicted}{where}{law}"
-        lines.append(f"{claimed}: {one.verdict.label}")
+        lines.append(f"{claimed}: {one.label}")
     return lines

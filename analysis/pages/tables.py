@@ -90,21 +90,22 @@ def verdicts(found: Study, held: Sequence[Held]) -> str:
     for one in held:
         claim = one.claim
         name = f"{claim.name} ({one.where})" if one.where else claim.name
-        cells = (name, f"{claim.source} [{claim.tag}]", one.predicted, one.measured, one.verdict.label)
+        cells = (name, f"{claim.source} [{claim.tag}]", one.predicted, one.measured, one.label)
         lines.append(" & ".join(escaped(cell) for cell in cells) + r" \\")
         lines += (
-            [rf"\multicolumn{{5}}{{p{{0.9\linewidth}}}}{{\emph{{{escaped(one.remark)}.}}}} \\"] if one.remark else []
+            [rf"\multicolumn{{5}}{{p{{0.85\linewidth}}}}{{\emph{{{escaped(one.remark)}.}}}} \\"] if one.remark else []
         )
     head = r"claim & source & predicted & measured & verdict \\"
-    columns = "".join(rf"p{{{share}\linewidth}}" for share in (0.16, 0.24, 0.16, 0.14, 0.14))
-    return table(
-        found, columns, head, lines, "Claims held against the trainings; intervals are 95% envelopes.", "verdicts"
-    )
+    columns = "".join(rf"p{{{share}\linewidth}}" for share in (0.15, 0.22, 0.15, 0.13, 0.14))
+    told = "Claims held against the trainings; intervals are 95% envelopes; at k of n: at so many of the settings."
+    return table(found, columns, head, lines, told, "verdicts", long=True)
 
 
-def table(found: Study, columns: str, head: str, lines: Sequence[str], caption: str, name: str) -> str:
-    """A table with caption and label: one that floats, or, of more lines than a page takes, one that goes over pages.
-    Needs \\usepackage{booktabs,longtable}."""
+def table(
+    found: Study, columns: str, head: str, lines: Sequence[str], caption: str, name: str, *, long: bool = False
+) -> str:
+    """A table with caption and label: one that floats, or, if ``long`` or of more lines than a page takes, one that
+    goes over pages. Needs \\usepackage{booktabs,longtable}."""
     where = f"{len(found.rows):,} trainings, rows sha256 {found.sha256[:12]}"
     told = rf"\caption{{{escaped(f'{caption} {where}.')}}}"
     label = rf"\label{{tab:{found.stem}-{name}}}"
@@ -119,7 +120,7 @@ def table(found: Study, columns: str, head: str, lines: Sequence[str], caption: 
     ]
     again = [r"\endfirsthead", r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot"]
     goes_on = [r"{\footnotesize", rf"\begin{{longtable}}{{{columns}}}", rf"{told}{label} \\", r"\toprule", head, *again]
-    long = len(lines) > LONGEST_FLOAT
+    long = long or len(lines) > LONGEST_FLOAT
     return "\n".join(
         [
             f"% {found.plan['sweep']} {found.plan['family']}, plan {found.plan['plan_id']}",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.titles import plan_title
+from analysis.titles import plan_titles
 from infra.store import lock, records
 from infra.store.schema import OUTCOMES
 from infra.store.storage import ResultsError, first_line
@@ -51,19 +51,19 @@ def statuses(out: str) -> list[Status]:
         raise ResultsError(f"{out} holds no sweep; is the path right?")
     running, now = lock.in_use(out), datetime.now(UTC)
     try:
-        return [status(out, plan, running, now) for plan in plans]
+        titles = plan_titles(plans)
+        return [status(out, plan, title, running, now) for title, plan in zip(titles, plans, strict=True)]
     except (LookupError, ValueError, TypeError) as error:
         raise ResultsError(f"{out}: a plan or its rows are not what a sweep writes ({first_line(error)})") from None
 
 
-def status(out: str, plan: dict[str, Any], running: bool | None, now: datetime) -> Status:
+def status(out: str, plan: dict[str, Any], title: str, running: bool | None, now: datetime) -> Status:
     """Of one plan. LookupError, ValueError, TypeError where it or its rows were not written by a sweep."""
     table = records.plan_rows(out, plan, ["outcome", "finished"])
     outcomes = Counter(table["outcome"].to_pylist() if len(table) else [])
     rows = {name: outcomes[name] for name in OUTCOMES if outcomes[name]}
     ages = [(now - datetime.fromisoformat(when)).total_seconds() for when in finished(table)]
     asked = None if plan.get("adaptive") else records.asked(plan, len(table))
-    title = f"{plan['sweep']} {plan_title(plan)}"
     return Status(title, rows, asked, min(ages, default=None), speed(ages), running)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import report
+from analysis.titles import plan_titles
 from infra.catalogue import tracking
 
 
@@ -12,6 +13,7 @@ from infra.catalogue import tracking
 class Brought:
     """How many grid points of a sweep had their run created, written anew, or left alone."""
 
+    title: str
     sweep: str
     family: str
     plan_id: str
@@ -21,13 +23,13 @@ class Brought:
 
     def __str__(self) -> str:
         counts = f"{self.created} runs created, {self.updated} updated, {self.unchanged} unchanged"
-        return f"{self.sweep} {self.family}: {counts}"
+        return f"{self.title}: {counts}"
 
 
 def brought(results: str, uri: str, plans: Sequence[Mapping[str, Any]]) -> Iterator[Brought]:
     """Fit, draw and catalogue each plan. Errors as of ``report.conclude`` and ``tracking.sync``."""
-    for plan in plans:
+    for title, plan in zip(plan_titles(plans), plans, strict=True):
         name = plan["plan_id"]
         told = report.conclude(results, name)
         done = tracking.sync(results, uri, artifacts=[*told.files, report.PAGE], law=told.law, plan_ids=[name])
-        yield Brought(plan["sweep"], plan["family"], name, done.created, done.updated, done.unchanged)
+        yield Brought(title, plan["sweep"], plan["family"], name, done.created, done.updated, done.unchanged)

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 
+from analysis.titles import plan_titles
 from infra.catalogue import tracking, views
 from infra.catalogue.tracking import TrackingError
 from infra.store import records, storage
@@ -36,7 +37,7 @@ def serve(results: str, uri: str, port: int) -> int:
             storage.tell(f"MLflow knows nothing of {results} yet: bringing it up to date from the rows")
             for one in brought(results, uri, plans):
                 storage.tell(str(one))
-    found = {f"{plan['sweep']} {plan['family']}": tracking.pages(uri, plan, port) for plan in plans}
+    found = {name: tracking.pages(uri, plan, port) for name, plan in zip(plan_titles(plans), plans, strict=True)}
     command = ["/bin/sh", "-c", f"exec env {tracking.ui_command(uri, port)}"]
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
     log = tempfile.TemporaryFile()  # noqa: SIM115  what the server says, of use where it fails
