@@ -3,6 +3,7 @@ forgotten; these handlers raise nothing."""
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -43,6 +44,26 @@ def noted() -> Iterator[threading.Event]:
 
     with handled(note):
         yield event
+
+
+@contextlib.contextmanager
+def soon(event: threading.Event, folder: str, seconds: float = 15.0) -> Iterator[None]:
+    """Meanwhile, where ``event`` is set and the block has not ended so much later, delete ``folder`` and end the
+    process with a line: a call of a Ray that is gone may wait a minute, and who has sent the signal kills before."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            if event.is_set() and not over.wait(seconds):
+                shutil.rmtree(folder, ignore_errors=True)
+                os.write(2, b"interrupted; Ray does not answer. What is recorded stays, go on with the same command\n")
+                os._exit(EXIT_CODE)
+
+    threading.Thread(target=watch, name="interrupt", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 @contextlib.contextmanager
