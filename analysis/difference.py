@@ -65,9 +65,9 @@ def differences(first: str, second: str) -> Iterator[tuple[str, list[Difference]
         asked = "; ".join(sorted({" ".join(str(one[key]) for key in KEYS[:2]) for one in [*mine, *theirs]}))
         raise ResultsError(f"{first} and {second} hold no law of the same sweep and family ({asked})")
     for a, b in pairs:
-        one, other, apart = laws_of(a), laws_of(b), settings(a, b, [*mine, *theirs])
+        one, other, where = laws_of(a), laws_of(b), settings(a, b, [*mine, *theirs])
         for title in [title for title in one if title in other]:
-            named = " ".join(filter(None, [a["sweep"], a["family"], ", ".join(filter(None, [apart, title]))]))
+            named = " ".join(filter(None, [a["sweep"], a["family"], ", ".join(filter(None, [where, title]))]))
             yield named, list(of_law(a, one[title], other[title])), remarks(a, b, one[title], other[title])
 
 

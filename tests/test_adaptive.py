@@ -163,7 +163,7 @@ SCRIPT = Path(__file__).parent.parent / "sweeps" / "width_vs_n.py"
 
 
 def arguments(out):
-    known = ["--family", "random_features", "--n", "16,32,64", "--m", "12,96", "--adaptive", "--target-se", "0.05"]
+    known = ["--family", "random_features", "--n", "16,32,64", "--m", "12,96", "--adaptive", "--target-se", "0.08"]
     return [*known, "--out", str(out)]
 
 

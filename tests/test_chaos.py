@@ -7,14 +7,15 @@ from stage import missing, staged
 
 pytestmark = pytest.mark.cluster
 
-ELSEWHERE = {"worker", "mlflow", "node", "disk"}  # in test_sweep.py and test_nodes.py; ``make chaos`` has all kinds
+# In test_sweep.py and test_nodes.py, and two that are parts of an isolation; ``make chaos`` has all kinds.
+ELSEWHERE = {"worker", "mlflow", "node", "disk", "network", "late"}
 
 
 @pytest.mark.timeout(2400)  # some 3 min, on a machine with other work more
 def test_a_sweep_ends_with_the_rows_of_an_undisturbed_one(tmp_path):
     skip_unless(missing())
     with staged(tmp_path) as stage:
-        campaign = chaos.Campaign(stage, chaos.random.Random(1), seeds=44, more=6)
+        campaign = chaos.Campaign(stage, chaos.random.Random(1), seeds=36, more=6)
         names = [name for name in chaos.chosen(len(chaos.FAULTS), campaign.random) if name not in ELSEWHERE]
         chaos.survive(campaign, names)
         assert {name for name, _ in campaign.told} == set(chaos.FAULTS) - ELSEWHERE, "one of each other kind"

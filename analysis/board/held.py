@@ -61,7 +61,7 @@ class Held:
     @property
     def label(self) -> str:
         """The verdict in a few words, with its share."""
-        return f"{self.verdict.label} {self.share}".rstrip()
+        return f"{self.verdict.label} {self.share} settings" if self.share else self.verdict.label
 
     @property
     def slug(self) -> str:

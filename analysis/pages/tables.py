@@ -97,7 +97,7 @@ def verdicts(found: Study, held: Sequence[Held]) -> str:
         )
     head = r"claim & source & predicted & measured & verdict \\"
     columns = "".join(rf"p{{{share}\linewidth}}" for share in (0.15, 0.22, 0.15, 0.13, 0.14))
-    told = "Claims held against the trainings; intervals are 95% envelopes; at k of n: at so many of the settings."
+    told = "Claims held against the trainings; intervals are 95% envelopes."
     return table(found, columns, head, lines, told, "verdicts", long=True)
 
 
