@@ -98,6 +98,17 @@ def test_a_rate_is_fitted_per_n_where_every_training_fits(known):
     assert gap["laws"]["n = 32"]["n_points"] == 109, "a metric taken before the training takes every training"
 
 
+def test_a_verdict_says_at_how_many_settings_it_is_so(known):
+    told = {}
+    for claim in known[2]["claims"]:
+        kinds = [law["kind"] for law in claim.get("laws", {}).values()]
+        same = kinds.count(claim["kind"])
+        share = f" at {same} of {len(kinds)} settings" if 0 < same < len(kinds) else ""
+        assert claim["label"].endswith(share) and ("settings" in claim["label"]) == bool(share)
+        told[claim["claim"]] = share
+    assert any(told.values()) and not all(told.values())
+
+
 def test_inequalities_are_counted_training_by_training(tmp_path):
     rows = [dict(one) for one in FULL]
     worst = rows[7]
