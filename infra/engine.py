@@ -203,7 +203,7 @@ def session(setup: Setup, progress: Progress) -> Iterator[tuple[dict[str, Any], 
             if local:
                 nodes.check(setup.out, f"{name}/{nodes.MARK}")
         stop = stack.enter_context(interrupt.noted())
-        stack.enter_context(interrupt.soon(stop, where))
+        stack.enter_context(interrupt.soon(where))
         stack.enter_context(progress)
         try:
             yield origin(setup, states), Relay(progress, stop, alone=not setup.shared), where

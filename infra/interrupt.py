@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -47,23 +48,37 @@ def noted() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def soon(event: threading.Event, folder: str, seconds: float = 15.0) -> Iterator[None]:
-    """Meanwhile, where ``event`` is set and the block has not ended so much later, delete ``folder`` and end the
-    process with a line: a call of a Ray that is gone may wait a minute, and who has sent the signal kills before."""
-    over = threading.Event()
+def soon(folder: str, seconds: float = 15.0) -> Iterator[None]:
+    """Meanwhile, where the block has not ended so long after a signal, delete ``folder`` and end the process with a
+    line: a call of a Ray that is gone may wait a minute, and who has sent the signal kills before. The main thread, in
+    such a call, runs no handler of Python's; a thread of its own reads the signals' numbers as they come in. Elsewhere
+    than in the main thread, do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    over, (numbers, told) = threading.Event(), socket.socketpair()
+    numbers.settimeout(0.2)
+    told.setblocking(False)
 
     def watch() -> None:
-        while not over.wait(0.2):
-            if event.is_set() and not over.wait(seconds):
-                shutil.rmtree(folder, ignore_errors=True)
-                os.write(2, b"interrupted; Ray does not answer. What is recorded stays, go on with the same command\n")
-                os._exit(EXIT_CODE)
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                if set(SIGNALS) & set(numbers.recv(16)) and not over.wait(seconds):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.write(2, b"interrupted; Ray does not answer. What is recorded stays, go on with the same command\n")
+                    os._exit(EXIT_CODE)
 
-    threading.Thread(target=watch, name="interrupt", daemon=True).start()
+    watcher = threading.Thread(target=watch, name="interrupt", daemon=True)
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    watcher.start()
     try:
         yield
     finally:
         over.set()
+        signal.set_wakeup_fd(before)
+        watcher.join()
+        numbers.close()
+        told.close()
 
 
 @contextlib.contextmanager

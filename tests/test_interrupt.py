@@ -3,33 +3,46 @@
 import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 SCRIPT = """
-import sys, time
+import ctypes, sys, time
 from infra import interrupt
-with interrupt.noted() as heard, interrupt.soon(heard, sys.argv[1], seconds=float(sys.argv[2])):
+folder, seconds, block = sys.argv[1:]
+mutex = ctypes.create_string_buffer(64)
+with interrupt.noted(), interrupt.soon(folder, seconds=float(seconds)):
     print("in", flush=True)
-    until = time.monotonic() + float(sys.argv[3])
+    until = time.monotonic() + float(block or 0)
     while time.monotonic() < until:
         time.sleep(0.1)
+    while not block:
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
 print("out", flush=True)
 """
 
 
 def ended(folder, seconds, block):
-    """Exit code, output and errors of a block of so long that gets a signal and then has ``seconds``."""
+    """Exit code, output and errors of a block that gets a signal and then has ``seconds``. It takes ``block`` seconds,
+    or, with "", never comes back from a call in C that no signal interrupts."""
     command = [sys.executable, "-c", SCRIPT, str(folder), str(seconds), str(block)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    first = process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
-    rest, told = process.communicate(timeout=60)
+    try:
+        first = process.stdout.readline()
+        time.sleep(0.5)  # for it to be in the call
+        process.send_signal(signal.SIGTERM)
+        rest, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
     return process.returncode, first + rest, told
 
 
-def test_a_block_that_does_not_end_is_left_with_a_line(tmp_path):
+@pytest.mark.parametrize("block", [50, ""])
+def test_a_block_that_does_not_end_is_left_with_a_line(block, tmp_path):
     folder = tmp_path / "tune"
     folder.mkdir()
-    code, said, told = ended(folder, 0.3, 50)
+    code, said, told = ended(folder, 0.3, block)
     assert (code, said) == (130, "in\n") and not folder.exists()
     assert told.startswith("interrupted; Ray does not answer") and len(told.splitlines()) == 1
 

@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from sklearn.manifold import ClassicalMDS, smacof
 
 from analysis.claims.theory import Array
 from analysis.figures.lines import INK, MARKS
@@ -96,6 +95,8 @@ def scaled(vectors: Array) -> tuple[Array, float]:
 
     Classical scaling, refined by majorisation (SMACOF) from there: the same picture every time.
     """
+    from sklearn.manifold import ClassicalMDS, smacof  # of all reports few have a map, and it takes a while
+
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
     apart = np.clip(1 - unit @ unit.T, 0, None)
     np.fill_diagonal(apart, 0)
