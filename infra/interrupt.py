@@ -65,7 +65,9 @@ def soon(folder: str, seconds: float = 15.0) -> Iterator[None]:
             with contextlib.suppress(TimeoutError):
                 if set(SIGNALS) & set(numbers.recv(16)) and not over.wait(seconds):
                     shutil.rmtree(folder, ignore_errors=True)
-                    os.write(2, b"interrupted; Ray does not answer. What is recorded stays, go on with the same command\n")
+                    os.write(
+                        2, b"interrupted; Ray does not answer. What is recorded stays, go on with the same command\n"
+                    )
                     os._exit(EXIT_CODE)
 
     watcher = threading.Thread(target=watch, name="interrupt", daemon=True)

@@ -14,6 +14,7 @@ from trainables import random_features, two_layer_relu
 pytestmark = pytest.mark.cluster
 
 FILE = "~/on_premise.yaml"
+SWEEP = "python ~/.widthlaw/source/sweeps/width_vs_n.py"  # on a host of the cluster
 SMALL = ["--family", "random_features", "--n", "8", "--m", "4,8,16", "--d", "4", "--seeds", "10"]
 LONG = ["--n", "64", "--d", "8", "--m", "16,17,18,19", "--seeds", "10", "--tolerance", "1e-12"]
 LONG += ["--budget", "1e9", "--max_steps", "25000"]
@@ -44,9 +45,8 @@ def cluster(hosts: Hosts):
     return hosts
 
 
-def submit(hosts: Hosts, *arguments: str, code: int = 0) -> str:
-    line = f"ray submit --no-config-cache {FILE} sweeps/width_vs_n.py -- {' '.join(arguments)}"
-    return run(hosts["laptop"], line, code=code)
+def submit(hosts: Hosts, *arguments: str) -> str:
+    return run(hosts["laptop"], f"ray submit --no-config-cache {FILE} sweeps/width_vs_n.py -- {' '.join(arguments)}")
 
 
 def check_rows(out, family, packs):
@@ -86,7 +86,7 @@ def test_the_doctor_asks_all_nodes_from_the_head(cluster):
 
 
 def test_a_folder_that_the_nodes_do_not_share_is_refused(cluster):
-    said = submit(cluster, *SMALL, code=1)
+    said = run(cluster["head"], f"{SWEEP} {' '.join(SMALL)}", code=2)
     (line,) = [line for line in said.splitlines() if line.startswith("width_vs_n:")]
     assert "does not see it" in line and "s3://bucket" in line
     assert not list(cluster["head"].home.glob("results/*/rows/*"))
@@ -96,8 +96,7 @@ WRONG = ["RAY_AUTH_TOKEN=wrong", "RAY_AUTH_MODE=disabled"]
 
 
 def test_a_sweep_with_another_token_is_refused_in_one_line(cluster):
-    wrong = f"{WRONG[0]} RAY_NUM_REDIS_GET_RETRIES=2 python ~/.widthlaw/source/sweeps/width_vs_n.py"
-    said = run(cluster["w1"], f"{wrong} {' '.join(SMALL)}", code=2)
+    said = run(cluster["w1"], f"{WRONG[0]} RAY_NUM_REDIS_GET_RETRIES=2 {SWEEP} {' '.join(SMALL)}", code=2)
     assert "~/.ray/auth_token" in said.splitlines()[-1] and "Traceback" not in said, said
 
 

@@ -1,6 +1,7 @@
 """Random ReLU features with a trained last layer: the known answer, m*(n) = n.
 
 Du, Zhai, Poczos, Singh 2018, Gradient descent provably optimizes over-parameterized neural networks, arXiv 1810.02054.
+
 The same inputs, labels and first layer, but only the last layer is trained, by an exact least-squares solve in float64:
 
     (1)  f(x) = m^{-1/2} sum_r theta_r relu(w_r . x)      w_r ~ N(0, init_scale^2 I_d) fixed
