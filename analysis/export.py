@@ -8,6 +8,8 @@ imported, nothing trained.
 """
 
 import argparse
+import contextlib
+import fcntl
 import glob
 import hashlib
 import os
@@ -15,7 +17,7 @@ import re
 import shutil
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +79,26 @@ def export(results: str, paper: str, licence: str = LICENCE, authors: Sequence[s
     if "://" in paper or not paper.strip():
         raise ResultsError(f"--paper {paper!r}: give a local folder")
     target = Path(paper).absolute().resolve()
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished")
     try:
         vacant(target)
         about, plans, empty = described(results, licence, authors)
-        for left in beside.parent.glob(f".{glob.escape(target.name)}.*.unfinished"):  # of an export that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        beside.mkdir(parents=True)
+        with alone(target.parent):
+            sections, count = published(target, about, plans)
+    except OSError as error:
+        raise ResultsError(f"cannot write {target}: {storage.first_line(error)}") from None
+    trainings = {one.found.stem: len(one.found.rows) for one in sections}
+    missing = {one.found.stem: one.found.counts["not recorded"] for one in sections}
+    return Exported(Path(paper), trainings, missing, empty, count, about.authors)
+
+
+def published(target: Path, about: Publication, plans: Sequence[tuple[Plan, pa.Table]]) -> tuple[list[Section], int]:
+    """Write the folder beside ``target``, and put it there once it is whole: its sections and number of files."""
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    left = f".{glob.escape(target.name)}.*"  # of exports that were killed
+    try:
+        for folder in target.parent.glob(f"{left}.unfinished"):
+            shutil.rmtree(folder, ignore_errors=True)
+        beside.mkdir()
         for plan, rows in plans:
             for name, content in tidy.files(plan, rows, metadata(about, plan, rows)).items():
                 storage.write_bytes(str(beside), name, content)
@@ -92,15 +107,24 @@ def export(results: str, paper: str, licence: str = LICENCE, authors: Sequence[s
         count = write_sums(beside)
         vacant(target)
         swap(beside, target)
-        for left in beside.parent.glob(f".{glob.escape(target.name)}.*.earlier"):  # of one that was killed in between
-            shutil.rmtree(left, ignore_errors=True)
-    except OSError as error:
-        raise ResultsError(f"cannot write {target}: {storage.first_line(error)}") from None
+        for folder in target.parent.glob(f"{left}.earlier"):
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    trainings = {one.found.stem: len(one.found.rows) for one in sections}
-    missing = {one.found.stem: one.found.counts["not recorded"] for one in sections}
-    return Exported(Path(paper), trainings, missing, empty, count, about.authors)
+    return sections, count
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Meanwhile another export into ``folder`` waits: it would take this one's unfinished files for a killed one's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # a network's file system that locks no folders
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def vacant(target: Path) -> None:

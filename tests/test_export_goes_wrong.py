@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import planted_rows as planted
@@ -88,6 +89,14 @@ def test_an_interrupted_export_leaves_the_earlier_one(tmp_path, monkeypatch):
             export.export(out, str(paper), licence="MIT")
         monkeypatch.undo()
         assert contents(paper) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["du", "paper"]
+
+
+def test_two_exports_at_once_into_one_folder_come_one_after_the_other(tmp_path):
+    out, paper = small(tmp_path / "du"), tmp_path / "paper"
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda _: export.export(out, str(paper)), range(2)))
+    assert both[0] == both[1] and both[0].files == len(contents(paper))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["du", "paper"]
 
 
