@@ -18,6 +18,8 @@ from infra.store.storage import UNREADABLE, ResultsError, locate
 
 LARGEST = 2**28  # bytes of a laws.json
 
+Plan = dict[str, Any]  # as laws.json has it
+
 KEYS = ("sweep", "family", "critical", "over")  # plans that ask the same
 
 
@@ -71,32 +73,41 @@ def differences(first: str, second: str) -> Iterator[tuple[str, list[Difference]
             yield named, list(of_law(a, one[title], other[title])), remarks(a, b, one[title], other[title])
 
 
-def paired(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The plans that ask the same. A plan that the other folder has too is held against that alone; else against those
-    at the same values of what does not vary, if there are any."""
+def paired(mine: list[Plan], theirs: list[Plan]) -> list[tuple[Plan, Plan]]:
+    """The plans that ask the same, each with the nearest: the very same plan, else one at the same values of what does
+    not vary, else any."""
     asked = [(a, b) for a in mine for b in theirs if all(a[key] == b[key] for key in KEYS)]
-    near = [2 * (a.get("plan_id", a) == b.get("plan_id", b)) or int(a.get("fixed") == b.get("fixed")) for a, b in asked]
-    best = [max(n for n, pair in zip(near, asked, strict=True) if a is pair[0] or b is pair[1]) for a, b in asked]
-    return [pair for pair, n, most in zip(asked, near, best, strict=True) if n == most]
+
+    def near(pair: tuple[Plan, Plan]) -> int:
+        a, b = pair
+        return 2 if a.get("plan_id", a) == b.get("plan_id", b) else int(a.get("fixed") == b.get("fixed"))
+
+    def nearest(pair: tuple[Plan, Plan]) -> int:
+        return max(near(one) for one in asked if one[0] is pair[0] or one[1] is pair[1])
+
+    return [pair for pair in asked if near(pair) == nearest(pair)]
 
 
-def settings(a: dict[str, Any], b: dict[str, Any], plans: list[dict[str, Any]]) -> str:
-    """What does not vary in a plan but differs between plans that ask the same, "d = 16" or "d = 16 | d = 32", or the
-    beginning of their addresses where nothing of that kind does."""
+def settings(a: Plan, b: Plan, plans: list[Plan]) -> str:
+    """What does not vary in a plan but differs between ``plans`` that ask the same, "d = 16" or "d = 16 | d = 32", with
+    the beginning of their addresses where that does not tell them from a third."""
     same = [one for one in plans if all(one[key] == a[key] for key in KEYS)]
-    fixed = [one.get("fixed", {}) for one in same]
-    names = [name for name in a.get("fixed", {}) if len({json.dumps(one.get(name)) for one in fixed}) > 1]
-    one, other = (titled({n: v for n, v in plan.get("fixed", {}).items() if n in names}) for plan in (a, b))
-    like = {plan.get("plan_id", "") for plan in same if plan.get("fixed") in (a.get("fixed"), b.get("fixed"))}
-    if like - {a.get("plan_id", ""), b.get("plan_id", "")}:
-        one, other = (
-            ", ".join(filter(None, [told, f"plan {plan.get('plan_id', '')[:6]}"]))
-            for told, plan in ((one, a), (other, b))
-        )
+    differing = [
+        name for name in a.get("fixed", {}) if len({json.dumps(one.get("fixed", {}).get(name)) for one in same}) > 1
+    ]
+    known = [plan.get("plan_id", "") for plan in (a, b)]
+    rivals = [plan for plan in same if plan.get("plan_id", "") not in known]
+    third = any(plan.get("fixed") in (a.get("fixed"), b.get("fixed")) for plan in rivals)
+    one, other = (setting(plan, differing, address=third) for plan in (a, b))
     return one if one == other else f"{one} | {other}"
 
 
-def laws_of(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def setting(plan: Plan, names: list[str], *, address: bool) -> str:
+    held = titled({name: value for name, value in plan.get("fixed", {}).items() if name in names})
+    return ", ".join(filter(None, [held, f"plan {plan.get('plan_id', '')[:6]}" if address else ""]))
+
+
+def laws_of(plan: Plan) -> dict[str, dict[str, Any]]:
     """The laws of a plan by title: of its thresholds, then of the metrics that its claims name."""
     found = {"" if title == "all" else title: group for title, group in plan["groups"].items()}
     for claim in plan.get("claims", []):
@@ -106,7 +117,7 @@ def laws_of(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def of_law(plan: dict[str, Any], one: dict[str, Any], other: dict[str, Any]) -> Iterator[Difference]:
+def of_law(plan: Plan, one: dict[str, Any], other: dict[str, Any]) -> Iterator[Difference]:
     """The exponents of two laws, then their thresholds where both have one."""
     x, y = value(one["law"], "exponent"), value(other["law"], "exponent")
     if x and y:
@@ -118,7 +129,7 @@ def of_law(plan: dict[str, Any], one: dict[str, Any], other: dict[str, Any]) -> 
             yield apart(f"{plan['critical']}* at {plan['over']} = {point['over']:g}", x, y, ratio=True)
 
 
-def remarks(a: dict[str, Any], b: dict[str, Any], one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+def remarks(a: Plan, b: Plan, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """What a reader must know of two laws beside their numbers."""
     found = []
     if "data_sha256" in one and one["data_sha256"] == other["data_sha256"]:
@@ -140,7 +151,7 @@ def value(told: dict[str, Any], name: str) -> Value | None:
     return Value(float(told[name]), (low, high))
 
 
-def read(out: str) -> list[dict[str, Any]]:
+def read(out: str) -> list[Plan]:
     """The plans of a folder's ``laws.json``."""
     filesystem, root = locate(out)
     try:
