@@ -25,6 +25,7 @@ from infra.planning.memory import Budget
 from infra.planning.packs import Pack
 from infra.progress import Progress
 from infra.relay import Gone, Relay, Stopped
+from infra.scheduler import InOrder
 from infra.store import storage
 from infra.trial import PackTrial
 
@@ -142,7 +143,7 @@ def train(packs: Sequence[Pack], setup: Setup, progress: Progress) -> Trained:
             for attempt in range(RETRIES):  # Tune does not retry a worker that dies while it starts or changes packs
                 if left and any(DEAD in error for error in errors):
                     what = {"param_space": {"job": tune.grid_search(list(left))}}
-                    errors = fit(what, {}, f"{setup.name}-{attempt}", setup.request, relay, where)
+                    errors = fit(what, {}, f"{setup.name}-{attempt}", setup, relay, where)
                     left = [relay.limited(job) for job in left if not progress.finished(job["pack"])]
         except Stopped:
             return Trained(interrupted=True)
@@ -161,7 +162,7 @@ def search(chooser: Chooser, setup: Setup, progress: Progress) -> Trained:
         )
         how = {"search_alg": searcher, "num_samples": -1, "max_concurrent_trials": side + 1}
         try:
-            errors = fit({}, how, setup.name, setup.request, relay, where)
+            errors = fit({}, how, setup.name, setup, relay, where)
         except Stopped:
             return Trained(interrupted=True)
         except Gone as gone:
@@ -218,16 +219,15 @@ def forget(filesystem: Any, folder: str) -> None:
         filesystem.delete_dir(folder.rpartition("/")[0] if storage.is_local(filesystem) else folder)
 
 
-def fit(
-    what: dict[str, Any], how: dict[str, Any], name: str, request: dict[str, float], relay: Relay, where: str
-) -> list[str]:
+def fit(what: dict[str, Any], how: dict[str, Any], name: str, setup: Setup, relay: Relay, where: str) -> list[str]:
     """One Tune run, ``what`` being arguments of the tuner and ``how`` of its config: the last lines of its errors."""
     relay.errors = []
     tuner = tune.Tuner(
-        tune.with_resources(PackTrial, request),
+        tune.with_resources(PackTrial, setup.request),
         **what,
         tune_config=tune.TuneConfig(
             reuse_actors=True,
+            scheduler=InOrder(setup.side_by_side),
             trial_name_creator=lambda trial: f"pack-{trial.config['job']['pack']}",
             trial_dirname_creator=lambda trial: f"pack-{trial.config['job']['pack']}",
             **how,
