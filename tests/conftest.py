@@ -25,6 +25,12 @@ LONGEST = [
 ]  # fmt: skip
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Of the part on clusters, files without such a test: importing them takes seconds in each process."""
+    alone = config.option.markexpr == "cluster" and collection_path.suffix == ".py"
+    return True if alone and "mark.cluster" not in collection_path.read_text() else None
+
+
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no core waits for one of them at the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
