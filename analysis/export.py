@@ -207,7 +207,7 @@ def rebuild(folder: Path) -> list[Section]:
 
 def rebuilt(out: str, plan: Plan, rows: pa.Table, about: tidy.Metadata) -> Section:
     """The same for one plan; figures as PDF alone."""
-    found = studied(plan, rows.sort_by("cell_id"))  # as a report reads them
+    found = studied(plan, records.by_cell(rows))  # as a report reads them
     held = board(found)
     made = tables.files(found, held)
     files = points.files(plan, rows, about) | {name: text.encode() for name, text in made.items()}

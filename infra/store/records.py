@@ -10,6 +10,7 @@ import json
 import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -38,6 +39,7 @@ DUPLICATES_KEY = b"widthlaw.duplicates"
 TUNING_SEED = 1_000_000  # seeds from here on are those of trainings that tune a knob: no law uses them
 RANKS = {"failed": 0, "stalled": 1}  # of a cell's rows the one of the highest rank counts; 2 for the others
 LARGEST_PLAN = 2**26  # bytes
+READERS = 4  # shards read at a time: those of an object store are waited for
 
 
 def write_shard(out: str, rows: Sequence[Mapping[str, Any]], row_schema: pa.Schema) -> str:
@@ -63,22 +65,35 @@ def read_rows(
     """
     filesystem, root = locate(out)
     files, foreign = list_folder(filesystem, f"{root}/rows")
-    tables = []
-    for path in files:
+
+    def one(path: str) -> pa.Table | Foreign | None:
         try:
-            tables.append(shards.read(out, path, columns, expected))
-        except UNREADABLE as error:
-            if is_there(filesystem, path):  # else another driver has set it aside meanwhile
-                foreign.append(Foreign(path, first_line(error)))
-    if family:
-        tables = [table.filter(pc.equal(table["family"], family)) for table in tables]
-    tables = [table for table in tables if len(table)]
+            table = shards.read(out, path, columns, expected)
+        except UNREADABLE as error:  # one that is not there another driver has set aside meanwhile
+            return Foreign(path, first_line(error)) if is_there(filesystem, path) else None
+        return only(table, pc.equal(table["family"], family)) if family else table
+
+    with ThreadPoolExecutor(READERS) as threads:
+        found = list(threads.map(one, files))
+    foreign += [file for file in found if isinstance(file, Foreign)]
+    tables = [table for table in found if isinstance(table, pa.Table) and len(table)]
     if not tables:
         return pa.table({}), foreign
     try:
         return deduplicated(pa.concat_tables(tables, promote_options="permissive")), foreign
     except pa.ArrowException as error:
         raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
+
+
+def only(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """The rows that a mask names; where these are all, the table itself, for a copy takes its time."""
+    return table if pc.all(mask, skip_nulls=False).as_py() else table.filter(mask)
+
+
+def by_cell(table: pa.Table) -> pa.Table:
+    """The rows in the order of their cells' addresses."""
+    ids = table["cell_id"]
+    return table if pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py() else table.sort_by("cell_id")
 
 
 def is_there(filesystem: pafs.FileSystem, path: str) -> bool:
@@ -207,7 +222,7 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
     if not len(table) or not {"seed", *plan["axes"]} <= set(table.column_names):
         return table.slice(0, 0)
     try:
-        return table.filter(chosen(plan, table)).sort_by("cell_id")
+        return by_cell(only(table, chosen(plan, table)))
     except (pa.ArrowException, TypeError) as error:
         raise ResultsError(f"the rows in {out} are not those of plan {plan['plan_id']}: {first_line(error)}") from None
 
@@ -240,7 +255,7 @@ def digest(table: pa.Table) -> str:
     """SHA-256 of what rows say, in whatever order and whoever computed them: provenance columns do not count."""
     provenance = {name for name, *_ in PROVENANCE}
     if len(table):
-        table = table.sort_by("cell_id")
+        table = by_cell(table)
     content = table.select(sorted(set(table.column_names) - provenance)).replace_schema_metadata().combine_chunks()
     bare = pa.schema([(field.name, unnamed(field.type)) for field in content.schema])
     sink = pa.BufferOutputStream()
