@@ -220,7 +220,7 @@ def test_latex_compiles_or_at_least_balances(known, tmp_path, monkeypatch, longe
         return
     body = "".join(f"\\input{{{name}}}\n" for name in made)
     Path(tmp_path, "t.tex").write_text(
-        f"\\documentclass{{article}}\\usepackage{{booktabs,longtable}}\\begin{{document}}{body}\\end{{document}}"
+        f"\\documentclass{{article}}{tables.PACKAGES}\\begin{{document}}{body}\\end{{document}}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""Laws and verdicts -> LaTeX tables (booktabs, long ones longtable), the hash of the rows in comment and caption."""
+"""Laws and verdicts -> LaTeX tables (long ones over several pages), the hash of the rows in comment and caption."""
 
 import math
 import re
@@ -9,6 +9,8 @@ from analysis.study import Group, Study
 from analysis.thresholds.law import Interval, Threshold
 
 LONGEST_FLOAT = 40  # lines
+PACKAGES = r"\usepackage{array,booktabs,longtable}"
+RAGGED = r">{\raggedright\arraybackslash}"  # narrow columns would have gaps between their words
 SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"$\sim$", "^": r"\textasciicircum{}"}
 SYMBOLS = {
     "−": "-", "≥": r"\ge", "≤": r"\le", "±": r"\pm", "×": r"\times", "‖": r"\|", "√": r"\surd", "∞": r"\infty",
@@ -93,10 +95,12 @@ def verdicts(found: Study, held: Sequence[Held]) -> str:
         cells = (name, f"{claim.source} [{claim.tag}]", one.predicted, one.measured, one.label)
         lines.append(" & ".join(escaped(cell) for cell in cells) + r" \\")
         lines += (
-            [rf"\multicolumn{{5}}{{p{{0.85\linewidth}}}}{{\emph{{{escaped(one.remark)}.}}}} \\"] if one.remark else []
+            [rf"\multicolumn{{5}}{{{RAGGED}p{{0.85\linewidth}}}}{{\emph{{{escaped(one.remark)}.}}}} \\"]
+            if one.remark
+            else []
         )
     head = r"claim & source & predicted & measured & verdict \\"
-    columns = "".join(rf"p{{{share}\linewidth}}" for share in (0.15, 0.22, 0.15, 0.13, 0.14))
+    columns = "".join(rf"{RAGGED}p{{{share}\linewidth}}" for share in (0.15, 0.22, 0.15, 0.13, 0.14))
     told = "Claims held against the trainings; intervals are 95% envelopes."
     return table(found, columns, head, lines, told, "verdicts", long=True)
 
@@ -105,7 +109,7 @@ def table(
     found: Study, columns: str, head: str, lines: Sequence[str], caption: str, name: str, *, long: bool = False
 ) -> str:
     """A table with caption and label: one that floats, or, if ``long`` or of more lines than a page takes, one that
-    goes over pages. Needs \\usepackage{booktabs,longtable}."""
+    goes over pages. Needs PACKAGES."""
     where = f"{len(found.rows):,} trainings, rows sha256 {found.sha256[:12]}"
     told = rf"\caption{{{escaped(f'{caption} {where}.')}}}"
     label = rf"\label{{tab:{found.stem}-{name}}}"
@@ -114,6 +118,7 @@ def table(
         r"\centering\footnotesize",
         told,
         label,
+        r"\smallskip",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         head,
@@ -125,6 +130,7 @@ def table(
         [
             f"% {found.plan['sweep']} {found.plan['family']}, plan {found.plan['plan_id']}",
             f"% rows sha256 {found.sha256}",
+            f"% needs {PACKAGES}",
             *(goes_on if long else floats),
             *lines,
             *([r"\end{longtable}", "}"] if long else [r"\bottomrule", r"\end{tabular}", r"\end{table}"]),
