@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis import laws_file
 from analysis.titles import titled
+from infra.store import records
 from infra.store.storage import UNREADABLE, ResultsError, locate
 
 LARGEST = 2**28  # bytes of a laws.json
@@ -59,18 +60,31 @@ def apart(of: str, a: Value, b: Value, *, ratio: bool = False) -> Difference:
 
 
 def differences(first: str, second: str) -> Iterator[tuple[str, list[Difference], list[str]]]:
-    """For each law that both results folders hold: its title, what differs, and remarks. ResultsError where a folder
-    has no laws, or they have none in common."""
+    """For each law that both results folders hold: its title, what differs, and remarks; then, without differences,
+    each plan that is held against none. ResultsError where a folder has no laws, or they have none in common."""
     mine, theirs = read(first), read(second)
     pairs = paired(mine, theirs)
     if not pairs:
         asked = "; ".join(sorted({" ".join(str(one[key]) for key in KEYS[:2]) for one in [*mine, *theirs]}))
         raise ResultsError(f"{first} and {second} hold no law of the same sweep and family ({asked})")
+    in_common = 0
     for a, b in pairs:
-        one, other, where = laws_of(a), laws_of(b), settings(a, b, [*mine, *theirs])
+        one, other, where = laws_of(a, b), laws_of(b, a), settings(a, b, [*mine, *theirs])
+        old = [out for out, plan in ((first, a), (second, b)) if outdated(out, plan)]
+        told = [f"the laws of {out} are older than its rows: widthlaw report {out}" for out in dict.fromkeys(old)]
         for title in [title for title in one if title in other]:
-            named = " ".join(filter(None, [a["sweep"], a["family"], ", ".join(filter(None, [where, title]))]))
-            yield named, list(of_law(a, one[title], other[title])), remarks(a, b, one[title], other[title])
+            in_common += 1
+            found = list(of_law(a, one[title], other[title]))
+            if found or title in of_thresholds(a, b):  # of a metric without a law in either there is nothing to say
+                named = " ".join(filter(None, [a["sweep"], a["family"], ", ".join(filter(None, [where, title]))]))
+                yield named, found, [*told, *remarks(a, b, one[title], other[title])]
+    if not in_common:
+        raise ResultsError(f"{first} and {second} hold no law at the same setting: {told_of(mine)} | {told_of(theirs)}")
+    for out, plans, side in ((first, mine, 0), (second, theirs, 1)):
+        for plan in plans:
+            if not any(pair[side] is plan for pair in pairs):
+                title = f"{plan['sweep']} {plan['family']}, plan {plan.get('plan_id', '')[:6]}"
+                yield title, [], [f"only in {out}, or held against a nearer one there"]
 
 
 def paired(mine: list[Plan], theirs: list[Plan]) -> list[tuple[Plan, Plan]]:
@@ -92,8 +106,9 @@ def settings(a: Plan, b: Plan, plans: list[Plan]) -> str:
     """What does not vary in a plan but differs between ``plans`` that ask the same, "d = 16" or "d = 16 | d = 32", with
     the beginning of their addresses where that does not tell them from a third."""
     same = [one for one in plans if all(one[key] == a[key] for key in KEYS)]
+    names = a.get("fixed", {}).keys() & b.get("fixed", {}).keys()  # a law's own title says the others
     differing = [
-        name for name in a.get("fixed", {}) if len({json.dumps(one.get("fixed", {}).get(name)) for one in same}) > 1
+        name for name in sorted(names) if len({json.dumps(one.get("fixed", {}).get(name)) for one in same}) > 1
     ]
     known = [plan.get("plan_id", "") for plan in (a, b)]
     rivals = [plan for plan in same if plan.get("plan_id", "") not in known]
@@ -107,9 +122,30 @@ def setting(plan: Plan, names: list[str], *, address: bool) -> str:
     return ", ".join(filter(None, [held, f"plan {plan.get('plan_id', '')[:6]}" if address else ""]))
 
 
-def laws_of(plan: Plan) -> dict[str, dict[str, Any]]:
-    """The laws of a plan by title: of its thresholds, then of the metrics that its claims name."""
-    found = {"" if title == "all" else title: group for title, group in plan["groups"].items()}
+def outdated(out: str, plan: Plan) -> bool:
+    """Whether the rows are others than those that the laws of a plan were fitted to. A folder without plans, such as an
+    exported one, is as it was written."""
+    for recipe in records.read_plans(out):
+        if recipe["plan_id"] == plan.get("plan_id"):
+            return records.digest(records.plan_rows(out, recipe)) != plan.get("data_sha256")
+    return False
+
+
+def told_of(plans: list[Plan]) -> str:
+    """The settings of all laws of thresholds."""
+    return ", ".join(dict.fromkeys(title or "one law" for plan in plans for title in of_thresholds(plan, plan)))
+
+
+def of_thresholds(plan: Plan, other: Plan) -> dict[str, dict[str, Any]]:
+    """The laws of a plan's thresholds by title. Where an axis does not vary in it but does in ``other``, its one law is
+    that at this value, "d = 8", as there."""
+    alone = titled({name: one for name, one in plan.get("fixed", {}).items() if name not in other.get("fixed", {})})
+    return {alone if title == "all" else title: group for title, group in plan["groups"].items()}
+
+
+def laws_of(plan: Plan, other: Plan) -> dict[str, dict[str, Any]]:
+    """The same, then those of the metrics that its claims name."""
+    found = of_thresholds(plan, other)
     for claim in plan.get("claims", []):
         for title, law in claim.get("laws", {}).items():
             where = "" if title == "all" else f", {title}"

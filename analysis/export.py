@@ -79,6 +79,8 @@ def export(results: str, paper: str, licence: str = LICENCE, authors: Sequence[s
     if "://" in paper or not paper.strip():
         raise ResultsError(f"--paper {paper!r}: give a local folder")
     target = Path(paper).absolute().resolve()
+    if "://" not in results and Path(results).resolve() in target.parents:
+        raise ResultsError(f"--paper {paper}: it is inside the results folder; give another place")
     try:
         vacant(target)
         about, plans, empty = described(results, licence, authors)
@@ -94,7 +96,7 @@ def export(results: str, paper: str, licence: str = LICENCE, authors: Sequence[s
 def published(target: Path, about: Publication, plans: Sequence[tuple[Plan, pa.Table]]) -> tuple[list[Section], int]:
     """Write the folder beside ``target``, and put it there once it is whole: its sections and number of files."""
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished")
-    left = f".{glob.escape(target.name)}.*"  # of exports that were killed
+    left = f".{glob.escape(target.name)}.{8 * '[0-9a-f]'}"  # of exports that were killed
     try:
         for folder in target.parent.glob(f"{left}.unfinished"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -120,8 +122,13 @@ def alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with contextlib.suppress(OSError):  # a network's file system that locks no folders
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another export into {folder}", file=sys.stderr, flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # a network's file system that locks no folders
+            pass
         yield
     finally:
         os.close(handle)
@@ -136,15 +143,17 @@ def vacant(target: Path) -> None:
     if (target / "plans").is_dir():
         raise ResultsError(f"--paper {target}: it is a results folder; give another")
     sums = target / SUMS
-    ours = (
-        {SUMS, *re.findall(r"^[0-9a-f]{64}  (.+)$", sums.read_text(errors="replace"), re.M)}
-        if sums.is_file()
-        else set()
-    )
+    text = sums.read_text(errors="replace") if sums.is_file() else ""
+    ours = {name: digest for digest, name in re.findall(r"^([0-9a-f]{64})  (.+)$", text, re.M)}
     for path in sorted(target.rglob("*")):
-        if (path.is_symlink() or not path.is_dir()) and path.relative_to(target).as_posix() not in ours:
+        name = path.relative_to(target).as_posix()
+        if (path.is_dir() and not path.is_symlink()) or name == SUMS:
+            continue
+        if path.is_symlink() or name not in ours:
+            raise ResultsError(f"--paper {target}: {name} is no part of an export; move it, or give another folder")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != ours[name]:
             raise ResultsError(
-                f"--paper {target}: {path.relative_to(target)} is no part of an export; move it, or give another folder"
+                f"--paper {target}: {name} was changed since it was exported; delete it, or give another folder"
             )
 
 

@@ -34,7 +34,7 @@ def read(source: str) -> Table:
     """A CSV file, a Parquet file or a results folder. DataError names what cannot be read."""
     path = Path(source)
     if "://" in source or path.is_dir():
-        rows, _ = records.read_rows(source)
+        rows = records.sound_rows(source)
         if not len(rows):
             raise DataError(f"{source} holds no rows; is the path right?")
         names = {name for plan in records.read_plans(source) for name in plan["axes"]} & set(rows.column_names)

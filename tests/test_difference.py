@@ -1,11 +1,13 @@
 """Two sweeps beside each other: the interval of a difference, checked by simulation and by hand, and what is said."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import planted_rows as planted
 import pytest
 
-from analysis import difference
+from analysis import difference, report
 from analysis.difference import Value, apart
 from infra.commands import cli
 from infra.store.storage import ResultsError
@@ -81,3 +83,30 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, capsys):
     (empty / "laws.json").write_text('{"plans": []}')
     with pytest.raises(ResultsError, match=r"hold no law of the same sweep and family \(s f\)"):
         list(difference.differences(a, str(empty)))
+
+
+def swept(path, axes):
+    """A results folder with planted rows of these axes and its report: its address."""
+    planted.plan(path, axes)
+    planted.write(path, planted.rows(axes))
+    report.write_report(str(path))
+    return str(path)
+
+
+def test_one_law_is_held_against_that_at_its_value_and_what_is_left_over_is_told(tmp_path, capsys):
+    axes = {"m": [4, 8, 16, 32], "n": [8, 16]}
+    one, both = swept(tmp_path / "one", axes | {"d": [8]}), swept(tmp_path / "both", axes | {"d": [8, 16]})
+    assert cli.main(["diff", one, both]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "d = " in line] == ["planted two_layer_relu d = 8"]
+    other = swept(tmp_path / "other", axes | {"d": [32]})
+    assert cli.main(["diff", other, both]) == 2
+    assert "hold no law at the same setting: one law | d = 8, d = 16" in capsys.readouterr().err
+
+
+def test_laws_that_are_older_than_the_rows_are_told(tmp_path, capsys):
+    axes = {"m": [4, 8, 16, 32], "n": [8, 16], "d": [8]}
+    new, old = swept(tmp_path / "new", axes), swept(tmp_path / "old", axes)
+    sorted(Path(old, "rows").glob("*.parquet"))[0].unlink()
+    assert cli.main(["diff", new, old]) == 0
+    told = capsys.readouterr().out
+    assert f"the laws of {old} are older than its rows: widthlaw report {old}" in told and f"laws of {new} " not in told

@@ -52,7 +52,7 @@ class Replayed:
 def replay(out: str, cell_id: str) -> Replayed:
     """Train the cell whose address is, or begins with, ``cell_id`` again. ResultsError where there is no such, where
     there are several, or for one of another numerics version."""
-    table = records.read_rows(out)[0]
+    table = records.sound_rows(out)
     known = table["cell_id"].to_pylist() if len(table) else []
     if not known:
         raise ResultsError(f"{out} holds no training; is the path right?")
@@ -65,7 +65,7 @@ def replay(out: str, cell_id: str) -> Replayed:
 
 def audit(out: str, sample: int, seed: int) -> Iterator[Replayed]:
     """Train a random sample of the cells of all sweeps in ``out`` again, failed ones left out."""
-    table = records.read_rows(out)[0]
+    table = records.sound_rows(out)
     outcomes = table["outcome"].to_pylist() if len(table) else []
     trained = [i for i, outcome in enumerate(outcomes) if outcome != "failed"]
     if not trained:

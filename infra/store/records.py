@@ -85,6 +85,16 @@ def read_rows(
         raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
 
 
+def sound_rows(out: str, family: str | None = None, columns: list[str] | None = None) -> pa.Table:
+    """The rows of ``read_rows``. ResultsError where a shard is damaged: the rest is not what was recorded."""
+    table, foreign = read_rows(out, family, columns)
+    if damaged := [file for file in foreign if file.path.endswith(".parquet")]:
+        raise ResultsError(
+            f"{damaged[0].path} is damaged ({damaged[0].why}); run the sweep again: it trains what is missing"
+        )
+    return table
+
+
 def only(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
     """The rows that a mask names; where these are all, the table itself, for a copy takes its time."""
     return table if pc.all(mask, skip_nulls=False).as_py() else table.filter(mask)
@@ -214,11 +224,7 @@ def plan_rows(out: str, plan: Mapping[str, Any], columns: list[str] | None = Non
     a tuned axis has a value of it at each grid point, and so names its ``points``, none before they are known.
     """
     needed = columns and [*columns, "point_id", "numerics", "seed", *plan["axes"]]
-    table, foreign = read_rows(out, plan["family"], needed)
-    if damaged := [file for file in foreign if file.path.endswith(".parquet")]:
-        raise ResultsError(
-            f"{damaged[0].path} is damaged ({damaged[0].why}); run the sweep again: it trains what is missing"
-        )
+    table = sound_rows(out, plan["family"], needed)
     if not len(table) or not {"seed", *plan["axes"]} <= set(table.column_names):
         return table.slice(0, 0)
     try:
