@@ -92,7 +92,8 @@ def law(results: str | Path, **where: Any) -> ThresholdLaw:
     settings = [setting for setting, _ in known]
     differ = [name for name in settings[0] if len({repr(setting.get(name)) for setting in settings}) > 1]
     listed = "; ".join(titled({name: setting[name] for name in differ if name in setting}) for setting in settings)
-    raise DataError(f"{results}: {len(laws)} laws at {titled(where) or 'all settings'}, name one of: {listed}")
+    there = f"name one of: {listed}" if listed else f"the one law there is at {titled(settings[0])}"
+    raise DataError(f"{results}: {len(laws)} laws at {titled(where) or 'all settings'}, {there}")
 
 
 def told_of(plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXIT_CODE = 130  # what shells show for Ctrl-C
+SLOW = b"interrupted, and ended: Ray did not let go in time. What is recorded stays, go on with the same command\n"
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -65,9 +66,7 @@ def soon(folder: str, seconds: float = 15.0) -> Iterator[None]:
             with contextlib.suppress(TimeoutError):
                 if set(SIGNALS) & set(numbers.recv(16)) and not over.wait(seconds):
                     shutil.rmtree(folder, ignore_errors=True)
-                    os.write(
-                        2, b"interrupted; Ray does not answer. What is recorded stays, go on with the same command\n"
-                    )
+                    os.write(2, SLOW)
                     os._exit(EXIT_CODE)
 
     watcher = threading.Thread(target=watch, name="interrupt", daemon=True)

@@ -172,6 +172,26 @@ def test_an_open_panel_stays_inside_the_window_and_off_the_paper(browser, folder
         assert not page.locator(".panel, .mark, .hint").filter(visible=True).count()
 
 
+@pytest.mark.parametrize("top", [20, 140, 250])
+def test_the_panel_of_a_point_leaves_the_other_points_in_reach(browser, folder, top):
+    """In a laptop's window, wherever the picture stands in it."""
+    for page, _ in seen(browser, folder / "report.html", 1400):
+        page.set_viewport_size({"width": 1400, "height": 700})
+        placed(page, "phase")
+        page.evaluate(f"scrollBy(0, -{top})")
+        figure = page.locator("figure[data-key='phase']").first
+        box = figure.locator(".picture").bounding_box()
+        assert box["y"] == pytest.approx(top, abs=30)
+        told = json.loads(figure.locator("xpath=ancestor::section").locator("script.trainings").text_content())
+        for x, y, i in told["figures"]["phase"]:
+            if 0 < box["y"] + y * box["height"] < 700:
+                page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+                shown = figure.locator(".panel strong").inner_text()
+                assert shown == "n = {}, m = {}".format(*told["points"][i][0])
+                panel = figure.locator(".panel").bounding_box()
+                assert panel["y"] >= 0 and panel["y"] + panel["height"] <= 700 and panel["height"] >= 136
+
+
 def test_without_the_script_a_table_names_every_training(browser, folder):
     page = browser.new_page(java_script_enabled=False)
     page.goto((folder / "report.html").resolve().as_uri())

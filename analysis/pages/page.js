@@ -3,6 +3,7 @@
 // All that is shown comes from the rows of a folder that others may have made: it becomes text, never markup.
 
 const INK = { fit: "#0072b2", unfit: "#d55e00", diverged: "#000000", stalled: "#cc79a7", failed: "#777777", other: "#777777" };
+const [PANEL, LEAST] = [400, 136]; // pixels of the panel's height, at most and at least
 const REACH = 64; // pixels from a point at which the pointer still means it
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -167,6 +168,18 @@ function lead(figure, told, spots, first) {
     mark.setAttribute("aria-expanded", String(open));
     said.textContent = open ? mark.getAttribute("aria-label") : "";
     if (open) fill(panel, told, told.points[spots[at][2]], close);
+    if (open) place();
+  }
+  // Where the window has more room, above or below the picture, and no more of it: the other points stay in reach. A
+  // point that is kept may have more.
+  function place() {
+    const [box, edge] = [picture.getBoundingClientRect(), figure.getBoundingClientRect()];
+    const [above, below] = [box.top, innerHeight - box.bottom];
+    const top = above > below;
+    const most = Math.min(PANEL, 0.56 * innerHeight);
+    const height = kept ? most : Math.min(most, Math.max(LEAST, top ? above : below));
+    panel.classList.toggle("above", top);
+    Object.assign(panel.style, { height: `${height}px`, left: top ? `${edge.left}px` : "", width: top ? `${edge.width}px` : "" });
   }
   const under = (event) => {
     const box = picture.getBoundingClientRect();
@@ -185,6 +198,8 @@ function lead(figure, told, spots, first) {
     move(i);
     show();
   });
+  addEventListener("scroll", () => panel.hidden || place(), { passive: true });
+  addEventListener("resize", () => panel.hidden || place());
   mark.addEventListener("focus", () => panel.hidden && show());
   document.addEventListener("keydown", (event) => event.key === "Escape" && !panel.hidden && close());
   figure.addEventListener("keydown", (event) => {

@@ -90,7 +90,7 @@ def audit(
 ) -> int:
     """Train a random sample of the recorded cells again, each alone, and hold the rows against it.
 
-    Exit code 1 if a row is not reproduced.
+    Exit code 1 if a row is not reproduced, or cannot be trained.
     """
     from analysis.reading import DataError
     from infra.commands import replay
@@ -103,7 +103,8 @@ def audit(
         tell(dumps(one.as_json()) if json else printable(one))
     same = sum(one.same for one in found)
     if not json:
-        tell(f"{same} of {len(found)} rows reproduced bit for bit")
+        left = sum(bool(one.untrained) for one in found)
+        tell(f"{same} of {len(found)} rows reproduced bit for bit" + (f", {left} could not be trained" if left else ""))
     return int(same < len(found))
 
 

@@ -1,5 +1,6 @@
 """The command ``widthlaw`` and what its commands have in common."""
 
+import re
 from importlib.metadata import version
 from typing import Annotated, Literal
 
@@ -21,4 +22,6 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="
     """Print a shell's completion of this command's words, to be kept in a file that the shell reads as it starts (a
     start of this command takes seconds): widthlaw completion bash > ~/.local/share/bash-completion/completions/widthlaw
     """
-    tell(app.generate_completion(shell=shell))
+    text = app.generate_completion(shell=shell).replace("complete -F ", "complete -o default -F ")  # files, as before
+    text = re.sub(r"('\d:Results folder(?:\\.|[^'])*)'", r"\1:_files'", text)
+    tell(re.sub(r":(paper|out|page)'", r":\1:_files'", text))

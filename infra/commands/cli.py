@@ -22,7 +22,8 @@ def refusals() -> tuple[type[Exception], ...]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, 1 where ``doctor`` finds something to mend, 2 after one clear line."""
+    """Exit code 0; 1 where ``doctor`` finds something to mend, ``replay`` or ``audit`` a row that is not reproduced; 2
+    after one clear line, 130 after Ctrl-C."""
     try:
         return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except refusals() as error:  # evaluated where there is one

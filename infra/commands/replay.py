@@ -21,18 +21,20 @@ SHORTEST = 4  # characters of a cell's address that are enough where they are it
 @dataclass(frozen=True)
 class Replayed:
     """One cell trained again. ``differences``: of each column that is not the same in every bit the largest relative
-    difference, infinite where it is none of numbers; ``made`` and ``here``: packages and device then and now."""
+    difference, infinite where it is none of numbers; ``made`` and ``here``: packages and device then and now;
+    ``untrained``: why it could not be trained again, "" where it was."""
 
     cell_id: str
     outcome: str
     differences: dict[str, float]
     made: str
     here: str
+    untrained: str = ""
 
     @property
     def same(self) -> bool:
         """Whether the row is reproduced bit for bit."""
-        return not self.differences
+        return not self.differences and not self.untrained
 
     def as_json(self) -> dict[str, Any]:
         """As ``--json`` prints it: a difference that is none of numbers is null."""
@@ -40,6 +42,8 @@ class Replayed:
         return dataclasses.asdict(self) | {"same": self.same, "differences": told}
 
     def __str__(self) -> str:
+        if self.untrained:
+            return f"{self.cell_id}  {self.outcome}: {self.untrained}"
         if self.same:
             return f"{self.cell_id}  {self.outcome}: reproduced bit for bit"
         largest = sorted(self.differences.items(), key=lambda entry: -entry[1])[:4]
@@ -64,14 +68,20 @@ def replay(out: str, cell_id: str) -> Replayed:
 
 
 def audit(out: str, sample: int, seed: int) -> Iterator[Replayed]:
-    """Train a random sample of the cells of all sweeps in ``out`` again, failed ones left out."""
+    """Train a random sample of the cells of all sweeps in ``out`` again, failed ones left out; one that cannot be
+    trained says why, and the rest goes on."""
     table = records.sound_rows(out)
     outcomes = table["outcome"].to_pylist() if len(table) else []
     trained = [i for i, outcome in enumerate(outcomes) if outcome != "failed"]
     if not trained:
         raise ResultsError(f"{out} holds no training; is the path right?")
     for i in random.Random(seed).sample(trained, min(sample, len(trained))):
-        yield again(out, table.slice(i, 1).to_pylist()[0])
+        (row,) = table.slice(i, 1).to_pylist()
+        try:
+            yield again(out, row)
+        except ResultsError as error:
+            why = str(error).removeprefix(f"{out}: ").removeprefix(f"{row['cell_id']} ")
+            yield Replayed(str(row["cell_id"]), str(row["outcome"]), {}, str(row.get("packages")), "", why)
 
 
 def again(out: str, row: Mapping[str, Any]) -> Replayed:

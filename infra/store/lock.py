@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,10 +30,15 @@ def exclusive(out: str) -> Iterator[None]:
     except OSError as error:
         raise ResultsError(f"--out {out}: {error.strerror}; give a folder that can be written") from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUseError(f"--out {out} is in use by another process; wait for it, or give another --out") from None
+        for left in reversed(range(5)):  # somebody who asks whether it is in use holds it for an instant
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    said = f"--out {out} is in use by another process; wait for it, or give another --out"
+                    raise InUseError(said) from None
+                time.sleep(0.05)
         rows = Path(within(out, "rows/x")[1]).parent
         for leftover in rows.glob(".*.tmp"):  # of a driver that was killed while writing
             leftover.unlink(missing_ok=True)
