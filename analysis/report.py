@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
@@ -191,9 +192,9 @@ def figures(found: Study, held: Board, every: Cells | None = None) -> dict[str, 
     for one in held.held:
         x = found.label(one.claim.over)
         if any((part.y > 0).any() for part in one.parts):
-            text = (
-                f"{one.claim.metric} over {one.claim.over} at {one.where or 'all settings'}; below, measured over law."
-            )
+            fitted = one.law is not None and np.isfinite(one.law.exponent)
+            rest = "; below, measured over law." if fitted else "; no law could be fitted."
+            text = f"{one.claim.metric} over {one.claim.over} at {one.where or 'all settings'}{rest}"
             labels = x, lines.measure_label(found, str(one.claim.metric))
             figure = power_law_figure(one, labels, found.stamp)
             drawn[one.slug] = Drawn(figure, text, spots.on_law(every, figure, one) if every else ())

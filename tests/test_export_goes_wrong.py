@@ -58,7 +58,12 @@ def test_only_an_export_is_written_over(tmp_path, capsys):
     code, _, err = answered(capsys, *arguments)
     assert code == 2 and len(err) == 1 and "figures/mine.txt is no part of an export" in err[0]
     assert contents(paper) == before | {"figures/mine.txt": b"mine"}
-    for place in (out, tmp_path / "du" / "plans" / f"{'a' * 20}.json"):
+    (paper / "figures" / "mine.txt").unlink()
+    (paper / "README.md").write_text("and a paragraph of my own")
+    code, _, err = answered(capsys, *arguments)
+    assert code == 2 and len(err) == 1 and "README.md was changed since it was exported" in err[0]
+    assert contents(paper) == before | {"README.md": b"and a paragraph of my own"}
+    for place in (out, tmp_path / "du" / "plans" / f"{'a' * 20}.json", tmp_path / "du" / "paper"):
         code, _, err = answered(capsys, "export", out, "--paper", str(place))
         assert code == 2 and len(err) == 1 and str(place) in err[0]
     code, _, err = answered(capsys, "export", out, "--paper", "s3://b/c")
@@ -92,12 +97,24 @@ def test_an_interrupted_export_leaves_the_earlier_one(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["du", "paper"]
 
 
-def test_two_exports_at_once_into_one_folder_come_one_after_the_other(tmp_path):
+def test_two_exports_at_once_into_one_folder_come_one_after_the_other(tmp_path, capsys):
     out, paper = small(tmp_path / "du"), tmp_path / "paper"
     with ThreadPoolExecutor(2) as threads:
         both = list(threads.map(lambda _: export.export(out, str(paper)), range(2)))
     assert both[0] == both[1] and both[0].files == len(contents(paper))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["du", "paper"]
+    assert f"waiting for another export into {tmp_path}" in capsys.readouterr().err
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one_of_that_name_alone(tmp_path):
+    out, others = (
+        small(tmp_path / "du"),
+        [".paper.0123abcd.unfinished", ".paper.0123abcd.earlier", ".paper.x.0123abcd.earlier"],
+    )
+    for name in others:
+        (tmp_path / name).mkdir()
+    export.export(out, str(tmp_path / "paper"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".paper.x.0123abcd.earlier", "du", "paper"]
 
 
 def test_what_cannot_be_exported_is_told_in_a_line(tmp_path, capsys):

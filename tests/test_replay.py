@@ -52,6 +52,29 @@ def test_an_audit_takes_a_sample_chosen_by_its_seed_and_leaves_failed_cells_out(
     assert len(list(replay.audit(out, 50, 0))) == 7
 
 
+def test_an_audit_goes_on_after_a_row_that_cannot_be_trained(tmp_path, rows, capsys):
+    out = recorded(tmp_path, [{**rows[0], "numerics": "0"}, *rows[1:]])
+    assert cli.main(["audit", out]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == "7 of 8 rows reproduced bit for bit, 1 could not be trained"
+    (told,) = [line for line in lines if "reproduced" not in line]
+    assert told.startswith(
+        f"{rows[0]['cell_id']}  {rows[0]['outcome']}: was recorded with numerics 0 of two_layer_relu"
+    )
+
+
+def test_beside_a_damaged_shard_nothing_is_said_of_the_rest(tmp_path, rows, capsys):
+    out = recorded(tmp_path, rows[:4])
+    whole = recorded(tmp_path, rows[4:])
+    shard = sorted((tmp_path / "rows").iterdir())[0]
+    shard.write_bytes(shard.read_bytes()[:-100])
+    fit = ["fit", out, "--over", "n", "--critical", "m"]
+    for command in (["audit", out], ["replay", whole, rows[0]["cell_id"]], fit):
+        assert cli.main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{shard.name} is damaged" in line and "run the sweep again" in line
+
+
 def test_a_row_that_was_changed_is_told_by_how_much(tmp_path, rows, capsys):
     """One bit in the last place of a loss, a number in a curve, an outcome."""
     row = dict(rows[0])

@@ -59,12 +59,15 @@ def board_lines(groups: Mapping[str, Sequence[Held]]) -> list[str | Held]:
 
 
 def draw_exponent(axes: Axes, i: int, held: Held, shown: tuple[float, float]) -> None:
-    """One line of the board, its verdict at the right; intervals end at what is shown."""
+    """One line of the board, its verdict at the right; an arrow where its envelope goes on."""
     colour, law = KINDS[held.verdict.kind], held.law
     if law is not None and np.isfinite(law.exponent):
         axes.plot(np.clip(law.envelope, *shown), [i, i], color=colour, lw=1.2, zorder=2)
         axes.plot(np.clip(law.interval, *shown), [i, i], color=colour, lw=4.5, alpha=0.45, zorder=2)
         axes.plot(law.exponent, i, "o", color=colour, ms=5, zorder=3)
+        for end, edge, arrow in zip(law.envelope, shown, "<>", strict=True):
+            if not shown[0] <= end <= shown[1]:
+                axes.plot(edge, i, arrow, color=colour, ms=4.5, zorder=3, clip_on=False)
     if held.claim.exponent is not None:
         ink = THEOREM if held.claim.gates else "0.6"
         axes.plot(held.claim.exponent, i, "|", color=ink, ms=15, mew=1.8, zorder=4)

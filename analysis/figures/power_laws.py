@@ -30,11 +30,14 @@ FARTHEST = 1e100  # ratio; the margins of an axis around more are beyond what nu
 
 
 def power_law_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
-    """A metric over x: trainings, medians, law with band and the claim's slope; below, what the law leaves over."""
+    """A metric over x: trainings, medians, law with band and the claim's slope; below, what the law leaves over, where
+    there is a law."""
     main = main_part(held)
+    found = bool(np.isfinite(main.law.exponent))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.0, 5.4))
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+        figure = Figure(figsize=(5.0, 5.4 if found else 4.1))
+        panels = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1)) if found else [figure.subplots()]
+        upper = panels[0]
         others = [part for part in held.parts if part is not main and part.x.size]
         for i, part in enumerate(others):
             x, y = medians(part)
@@ -44,16 +47,16 @@ def power_law_figure(held: Held, labels: tuple[str, str], stamp: str) -> Figure:
         upper.plot(*medians(main), "o", color=MIDDLE, ms=4.2, zorder=4, label="median")
         upper.set_xscale("log", base=2)
         upper.set_yscale("log")
-        draw_metric_law(upper, lower, main, held)
+        if found:
+            draw_metric_law(upper, panels[1], main, held)
         ticks = np.unique(np.concatenate([part.x for part in held.parts]))
         upper.set_xticks(thinned(ticks), [f"{value:g}" for value in thinned(ticks)])
-        for axes in (upper, lower):
+        for axes in panels:
             axes.minorticks_off()
             axes.grid(color="0.92", lw=0.6)
         plain_decades(upper)
         upper.set_ylabel(textwrap.fill(labels[1], 36))
-        lower.set_ylabel("measured / law")
-        lower.set_xlabel(textwrap.fill(labels[0], 60))
+        panels[-1].set_xlabel(textwrap.fill(labels[0], 60))
         caption(upper, main.title)
         sign(figure, stamp)
     return figure
@@ -67,9 +70,8 @@ def main_part(held: Held) -> Part:
 def draw_metric_law(upper: Axes, lower: Axes, main: Part, held: Held) -> None:
     """The law of one part with its band, the claim's slope through its middle, and the residuals as factors."""
     law, claim = main.law, held.claim
+    lower.set_ylabel("measured / law")
     lower.axhline(1, color=LINE, lw=1.4, zorder=3)
-    if not np.isfinite(law.exponent):
-        return
     x = np.geomspace(*law.over_range, 100)
     middle, low, high = law.predict(x)
     ends = f"[{law.envelope[0]:.2f}, {law.envelope[1]:.2f}]"
