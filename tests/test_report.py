@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,25 @@ def test_every_figure_and_table_carries_the_hash_of_its_rows(known):
     assert len(drawn) == 11 and all(sha[:12] in figure.get_supxlabel() for figure in drawn)
     captions = re.findall(r"<(?:caption|figcaption)>.*?</", html, re.S)
     assert len(captions) > 15 and html.count(f"<code>{sha[:12]}</code>") == len(captions)
+
+
+@pytest.mark.parametrize(
+    ("envelope", "arrows"), [((0.5, 1.5), []), ((0.5, np.inf), [">"]), ((-90.0, 90.0), ["<", ">"])]
+)
+def test_an_envelope_that_goes_on_ends_in_an_arrow(known, envelope, arrows):
+    out, *_ = known
+    held = board(study(str(out), records.read_plans(str(out))[0])).held
+    one = next(one for one in held if one.claim.name == "sufficient width")
+    axes = board_figure({"": [replace(one, law=replace(one.law, envelope=envelope))]}, "").axes[0]
+    assert [line.get_marker() for line in axes.lines if line.get_marker() in "<>"] == arrows
+
+
+def test_a_metric_without_a_law_has_no_panel_of_what_it_leaves_over(known):
+    out, *_ = known
+    held = board(study(str(out), records.read_plans(str(out))[0])).held
+    one = next(one for one in held if one.slug == "flips-fall-with-width")
+    none = replace(one, parts=tuple(replace(part, law=replace(part.law, exponent=np.nan)) for part in one.parts))
+    assert [len(power_law_figure(each, ("m", "flips"), "").axes) for each in (one, none)] == [2, 1]
 
 
 def test_the_power_law_figure_draws_the_rows_and_what_the_law_leaves_over(known):
