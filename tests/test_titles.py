@@ -86,11 +86,14 @@ def test_a_comparison_names_the_values_of_both(both, tmp_path, capsys):
     recorded(again, AXES | {"d": [8], "n": [16, 32]}, "e" * 20)  # another n
     recorded(again, AXES | {"d": [8]}, "a" * 20)  # and the one of ``both``
     recorded(again, AXES | {"d": [8]}, "f" * 20, level=0.9)
-    for out, expected in (
-        (again, ["d = 8, level = 0.5, plan aaaaaa", "d = 16, level = 0.5 | d = 8, level = 0.9"]),
-        (both, ["d = 8", "d = 16"]),
-        (same, ["d = 16"]),  # where some are at the same values these alone
-        (other, ["d = 8 | d = 4", "d = 16 | d = 4"]),
+    for out, expected, left in (
+        (again, ["d = 8, level = 0.5, plan aaaaaa", "d = 16, level = 0.5 | d = 8, level = 0.9"], ["eeeeee"]),
+        (both, ["d = 8", "d = 16"], []),
+        (same, ["d = 16"], ["aaaaaa"]),  # where some are at the same values these alone
+        (other, ["d = 8 | d = 4", "d = 16 | d = 4"], []),
     ):
         assert cli.main(["diff", str(both), str(out)]) == 0
-        assert heads(capsys) == [f"planted two_layer_relu {setting}" for setting in expected]
+        assert heads(capsys) == [
+            *(f"planted two_layer_relu {setting}" for setting in expected),
+            *(f"planted two_layer_relu, plan {address}" for address in left),
+        ]
