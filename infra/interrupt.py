@@ -13,7 +13,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXIT_CODE = 130  # what shells show for Ctrl-C
-SLOW = b"interrupted, and ended: Ray did not let go in time. What is recorded stays, go on with the same command\n"
+SLOW = b"interrupted; Ray did not let go in time: ended. What is recorded stays, go on with the same command\n"
 
 Handler = Callable[[int, FrameType | None], None]
 

@@ -44,7 +44,7 @@ def test_a_block_that_does_not_end_is_left_with_a_line(block, tmp_path):
     folder.mkdir()
     code, said, told = ended(folder, 0.3, block)
     assert (code, said) == (130, "in\n") and not folder.exists()
-    assert told.startswith("interrupted, and ended: ") and len(told.splitlines()) == 1
+    assert told.startswith("interrupted; Ray did not let go") and len(told.splitlines()) == 1
 
 
 def test_a_block_that_ends_in_time_goes_its_way(tmp_path):
