@@ -79,7 +79,9 @@ def differences(first: str, second: str) -> Iterator[tuple[str, list[Difference]
                 named = " ".join(filter(None, [a["sweep"], a["family"], ", ".join(filter(None, [where, title]))]))
                 yield named, found, [*told, *remarks(a, b, one[title], other[title])]
     if not in_common:
-        raise ResultsError(f"{first} and {second} hold no law at the same setting: {told_of(mine)} | {told_of(theirs)}")
+        raise ResultsError(
+            f"{first} and {second} hold no law at the same setting: {all_settings(mine)} | {all_settings(theirs)}"
+        )
     for out, plans, side in ((first, mine, 0), (second, theirs, 1)):
         for plan in plans:
             if not any(pair[side] is plan for pair in pairs):
@@ -131,7 +133,7 @@ def outdated(out: str, plan: Plan) -> bool:
     return False
 
 
-def told_of(plans: list[Plan]) -> str:
+def all_settings(plans: list[Plan]) -> str:
     """The settings of all laws of thresholds."""
     return ", ".join(dict.fromkeys(title or "one law" for plan in plans for title in of_thresholds(plan, plan)))
 

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from test_object_store import KEYS, server, uri
-from test_sweep import SWEEP, wait_for, workers
+from test_sweep import SWEEP, answers, wait_for, workers
 
 pytestmark = pytest.mark.cluster
 
@@ -111,21 +112,9 @@ pafs.copy_files(root, sys.argv[2], filesystem, pafs.LocalFileSystem())
 
 
 def free_port():
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
-
-
-def answers(port):
-    import urllib.request
-
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-        return True
-    except OSError:
-        return False
 
 
 def test_a_sweep_on_its_own_ray_listens_on_loopback_alone(ran):
