@@ -36,12 +36,12 @@ HERE = Path(__file__).parent
 AXES = {"n": "16:512:octave", "m": "2:128:half-octave", "d": "16,32"}
 PEERS = {  # name: cells a round
     "Ray Tune, one config a trial": 24,
-    "Ray Tune, reused actors": 96,
-    "Ray tasks": 96,
-    "Optuna, n_jobs = 2": 96,
-    "serial loop": 96,
-    "joblib, 2 processes": 96,
-    "vmap(grad), all to the end": 6,  # whole grid points: it is meant for ensembles
+    "Ray Tune, reused actors": 192,
+    "Ray tasks": 192,
+    "Optuna, n_jobs = 2": 192,
+    "serial loop": 192,
+    "joblib, 2 processes": 192,
+    "vmap(grad), all to the end": 12,  # whole grid points: it is meant for ensembles
 }
 CELL = ("n", "m", "d", "seed")
 
@@ -157,8 +157,8 @@ def main(rounds: PositiveInt = 3, seeds: PositiveInt = 64) -> None:
     results: list[dict[str, Any]] = []
     for round_ in range(rounds):
         with TemporaryDirectory() as name:
-            ours, rows = widthlaw(seeds, Path(name) / "results", "--stop-hopeless")
-            whole, _ = widthlaw(seeds, Path(name) / "whole")
+            ours, rows = widthlaw(seeds, Path(name) / "results")
+            whole, _ = widthlaw(seeds, Path(name) / "whole", "--to-the-end")
             one: dict[str, Any] = {"widthlaw": ours | {"peak": peak()}, "to the end": whole}
             print(
                 f"round {round_ + 1} of {rounds}: widthlaw {ours['seconds']:.0f} s for {ours['cells']:.0f} cells",

@@ -44,7 +44,7 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]], whole: list[dict[str,
         f"{ours[0]['cells']:,.0f} trainings of `two_layer_relu` ({axes}; {told['seeds']} seeds),"
         f" {ours[0]['unfit']:,.0f} of which never fit ({ours[0]['stalled']:,.0f} stopped early),",
         f"on 2 cores, {plural(len(ours), 'interleaved round')}{': median (least to most)' * (len(ours) > 1)}.",
-        f"Written by `python benchmarks/speed.py {len(ours)} {told['seeds']}`; widthlaw with `--stop-hopeless`.",
+        f"Written by `python benchmarks/speed.py {len(ours)} {told['seeds']}`.",
         "",
         f"widthlaw from the command to the report: {spread([one['seconds'] for one in ours])} s,"
         f" {spread([one['cpu_seconds'] for one in ours])} CPU s, at most"
@@ -52,7 +52,7 @@ def head(told: dict[str, Any], ours: list[dict[str, Any]], whole: list[dict[str,
         f" {spread([100 * share for share in outside])}% of the two cores' time is not spent training"
         f" (wanted: at most 15%): the first pack begins after {spread([one['starting'] for one in ours])} s, the report"
         f" is there {spread([one['ending'] for one in ours])} s after the last.",
-        f"Without `--stop-hopeless`: {spread([one['seconds'] for one in whole])} s,"
+        f"With `--to-the-end`: {spread([one['seconds'] for one in whole])} s,"
         f" {spread([100 * share for share in outside_of(whole)])}% not spent training.",
         "Start and end are the same for any sweep of this many grid points: the share falls with the training. A pack's"
         " time is that of the clock, in which it may have waited for a core that the driver or MLflow took.",

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import trainables
 from infra import environment, estimate, options, training
 from infra.catalogue import tracking
 from infra.catalogue.tracking import TrackingError
@@ -51,13 +50,6 @@ def run(request: Request, end: Ending) -> int:
             raise PlanError(f"--data-dir {request.options.data_dir}: no such folder")
         os.environ["WIDTHLAW_DATA"] = str(Path(request.options.data_dir).resolve())
     plan.check(family, cells)
-    if request.options.stop_hopeless and (training.to_the_end(request) or not hasattr(trainables.load(family), "goal")):
-        why = (
-            f"{family} knows no loss at which a training is solved"
-            if request.sweep.critical
-            else "no threshold is sought"
-        )
-        say(f"--stop-hopeless: {why}, so none is stopped")
     recipe = manifest(request)
     recipe |= found_before(records.read_plans(out), recipe["plan_id"])
     known, foreign = records.recorded(out, (family, plan.row_schema(family)), to_the_end=training.to_the_end(request))

@@ -47,9 +47,9 @@ class Options:
         str | None,
         Parameter(help="First find this knob's best value at each grid point, between the ends given for its axis."),
     ] = None
-    stop_hopeless: Annotated[
+    to_the_end: Annotated[
         bool,
-        Parameter(help="Stop trainings that their loss tells to be out of reach; some go on as a check.", negative=""),
+        Parameter(help="Go on with trainings whose loss would end too high; else one in 20 of them does.", negative=""),
     ] = False
     quiet: Annotated[bool, Parameter(help="Show no progress; what goes wrong is told all the same.", negative="")] = (
         False

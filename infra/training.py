@@ -103,8 +103,7 @@ def on_ray(address: str | None, *meanwhile: Callable[[], object]) -> Iterator[No
 
 
 def setup_of(request: Request, address: str | None) -> Any:
-    """What all packs share, on the cluster that is connected. A sweep that seeks no threshold reads the last state of
-    every training, and so stops none."""
+    """What all packs share, on the cluster that is connected."""
     from infra import engine
 
     resources, side_by_side = engine.resources(request.options.gpus)
@@ -114,8 +113,8 @@ def setup_of(request: Request, address: str | None) -> Any:
 
 
 def to_the_end(request: Request) -> bool:
-    """Whether hopeless trainings go on."""
-    return not (request.options.stop_hopeless and request.sweep.critical)
+    """Whether hopeless trainings go on: where no threshold is sought, the last state of each counts."""
+    return request.options.to_the_end or not request.sweep.critical
 
 
 def choosing(request: Request, recipe: dict[str, Any]) -> Chooser:

@@ -179,9 +179,3 @@ def test_a_script_gets_the_law_as_json_and_nothing_beside_it(capsys, recorded):
     assert cli.main(["sync", str(recorded), "--json"]) == 0
     (done,) = json.loads(capsys.readouterr().out)
     assert done["plan_id"] == law["plan_id"] and (done["created"], done["updated"], done["unchanged"]) == (0, 0, 2)
-
-
-def test_a_stop_that_stops_nothing_is_told(capsys, recorded):
-    code, lines = answer(capsys, "--out", str(recorded), "--stop-hopeless")
-    told = "--stop-hopeless: random_features knows no loss at which a training is solved, so none is stopped"
-    assert code == 0 and lines[0] == told

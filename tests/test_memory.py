@@ -52,6 +52,10 @@ def test_the_count_is_that_of_tensors_that_live_at_the_same_time():
         third = torch.zeros(500, dtype=torch.float64)
     assert live.most == 16_000 and live.now == 8_000 + 4_000
     assert len(view) == 10 and len(third) == 500, "the view keeps all of its memory"
+    with counting.Live() as live:
+        A = torch.zeros(10, 100, dtype=torch.float64)
+        parts = torch.linalg.svd(A, full_matrices=False)
+    assert live.now == sum(x.nbytes for x in (A, *parts)) == live.most - A.nbytes, "the solver has a copy"
 
 
 def cells(count, **axes):

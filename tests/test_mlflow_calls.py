@@ -25,7 +25,7 @@ def test_a_hung_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         began = time.monotonic()
         with pytest.raises(TrackingError, match=r"no answer in time") as caught:
             tracking.check(f"http://me:secret@127.0.0.1:{listening.getsockname()[1]}")
-    assert time.monotonic() - began < 2 * 1 + 4
+    assert time.monotonic() - began < 30, "MLflow alone waits 120 s, seven times"
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 

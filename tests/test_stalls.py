@@ -14,6 +14,7 @@ from infra.store import records
 from trainables import two_layer_relu as family
 
 # Narrow networks: some sample soon has no active unit, and H(k) an eigenvalue near 0 along it.
+FIRST = 64
 CELLS = [family.Cell(n=12, m=4, d=8, max_steps=2000, seed=seed) for seed in range(24)]
 
 
@@ -21,7 +22,8 @@ CELLS = [family.Cell(n=12, m=4, d=8, max_steps=2000, seed=seed) for seed in rang
 def not_audited(monkeypatch):
     """And looked at early: these trainings are short."""
     monkeypatch.setattr(stalls, "AUDIT", 0.0)
-    monkeypatch.setattr(stalls, "FIRST", 64)
+    monkeypatch.setattr(stalls, "FIRST", FIRST)
+    monkeypatch.setattr(stalls, "PLATEAU", FIRST)
 
 
 def trained(cells):
@@ -35,8 +37,13 @@ def trained(cells):
 def whole():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stalls, "AUDIT", 1.0)
-        patch.setattr(stalls, "FIRST", 64)
+        patch.setattr(stalls, "FIRST", FIRST)
+        patch.setattr(stalls, "PLATEAU", FIRST)
         return trained(CELLS)
+
+
+def reach(goal, plateau=0.0, unit=1.0):
+    return {"goal": goal, "plateau": plateau, "unit": unit}
 
 
 def curve(rates, weights, budget):
@@ -46,31 +53,50 @@ def curve(rates, weights, budget):
 
 
 @pytest.mark.parametrize(("rates", "weights"), [((0.01,), (1.0,)), ((0.02, 0.001), (1.0, 0.05)), ((0.1, 0.0), (2, 1))])
-def test_on_a_fixed_kernel_only_what_cannot_fit_is_out_of_reach(rates, weights):
+def test_on_a_fixed_kernel_only_what_cannot_fit_is_out_of_reach(monkeypatch, rates, weights):
     """Its log loss is convex: going on at a rate of the past is never too slow. With one mode it is exact."""
     budget = 1024  # on the grid
+    monkeypatch.setattr(stalls, "MARGIN", 1.0)
     steps, losses = curve(rates, weights, budget)
     for factor in (0.5, 0.999, 1.001, 2.0):
         goal = losses[-1] * factor
-        told = [stalls.out_of_reach(steps[:i], losses[:i], goal, budget) for i in range(2, len(steps))]
+        told = [stalls.out_of_reach(steps[:i], losses[:i], reach(goal), budget) for i in range(2, len(steps))]
         assert not any(told) or factor < 1
         if factor < 1:
             assert told[-1]
             first = told.index(True)
-            assert all(told[first:]) and steps[first + 1] >= stalls.FIRST
-            assert len(rates) > 1 or steps[first + 1] == 64
+            assert all(told[first:]) and steps[first + 1] >= FIRST
+            assert len(rates) > 1 or steps[first + 1] == FIRST
 
 
 def test_the_rate_is_that_of_the_last_octave():
     steps, losses = [0, 256, 384, 512], [1.0, 0.5, 0.3, 0.25]  # halved in 256 steps, so a quarter after 512 more
-    assert stalls.out_of_reach(steps, losses, 0.0624, 1024) and not stalls.out_of_reach(steps, losses, 0.0626, 1024)
+    end = 0.0625 / stalls.MARGIN
+    assert stalls.out_of_reach(steps, losses, reach(end - 1e-4), 1024)
+    assert not stalls.out_of_reach(steps, losses, reach(end + 1e-4), 1024)
+    assert not stalls.out_of_reach(steps, losses, reach(end - 1e-4, unit=8.01), 1024), "too early"
 
 
 def test_a_loss_that_rises_is_out_of_reach_and_one_that_is_low_enough_is_not():
     steps = [k for k in pack.GRID if k <= 512]
-    assert stalls.out_of_reach(steps, [1.0 + k for k in steps], 0.9, 10_000)
-    assert not stalls.out_of_reach(steps, [0.5 for _ in steps], 0.9, 10_000)
-    assert not stalls.out_of_reach(steps, [0.5 for _ in steps], 0.0, 10_000), "no goal, no verdict"
+    assert stalls.out_of_reach(steps, [1.0 + k for k in steps], reach(0.9), 10_000)
+    assert not stalls.out_of_reach(steps, [0.5 for _ in steps], reach(0.9), 10_000)
+    assert not stalls.out_of_reach(steps, [0.5 for _ in steps], reach(0.0), 10_000), "no goal, no verdict"
+
+
+def test_a_loss_as_low_as_a_plateau_is_looked_at_later(monkeypatch):
+    monkeypatch.setattr(stalls, "PLATEAU", 200)
+    steps = [k for k in pack.GRID if k <= 128]
+    for longer, plateau, told in ((0, 0.4, True), (0, 0.5, False), (72, 0.5, True)):
+        at = [*steps, 128 + longer] if longer else steps
+        assert stalls.out_of_reach(at, [0.5 for _ in at], reach(0.1, plateau), 10_000) is told
+
+
+def test_steps_are_counted_in_those_of_the_usual_size_and_a_plateau_is_a_few_samples():
+    cells = [family.Cell(n=12, m=4, d=8, step_size=size) for size in (0.1, 1.0, 2.0)]
+    told = [family.reach(family.draw(cell)) for cell in cells]
+    assert [float(one["unit"]) for one in told] == pytest.approx([10, 1, 1], rel=1e-12)
+    assert all(float(one["plateau"]) == 8 for one in told), "labels are +-1"
 
 
 def test_only_trainings_that_do_not_fit_are_stopped_and_early(whole):

@@ -294,9 +294,13 @@ def budget(s: State) -> Int[Tensor, ""]:
     return s.budget
 
 
-def goal(s: State) -> Float[Tensor, ""]:
-    """The loss at which a training is solved."""
-    return s.tolerance * s.r.shape[0] / 2
+def reach(s: State) -> dict[str, Float[Tensor, ""]]:
+    """What the hopeless are told by: plateaus are samples without an active unit, until a unit comes by. 16 of them."""
+    return {
+        "goal": s.tolerance * s.r.shape[0] / 2,
+        "plateau": 16 * (s.y**2).mean() / 2,
+        "unit": 1 / (s.eta * s.lambda_max).clamp(max=1.0),
+    }
 
 
 def output(Z: Float[Tensor, "n m"], a: Float[Tensor, " m"]) -> Float[Tensor, " n"]:

@@ -51,7 +51,7 @@ class Run:
     budgets: dict[int, int]
     rows: dict[int, Row] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
-    goals: dict[int, float] = field(default_factory=dict)  # loss at which a cell is fit; empty: none is stopped
+    reach: dict[int, dict[str, float]] = field(default_factory=dict)  # see stalls; empty: none is stopped
     strikes: dict[int, int] = field(default_factory=dict)  # looks in a row at which a cell was out of reach
     stalled_at: dict[int, int] = field(default_factory=dict)
     graph: steps.Graph | None = None  # on a GPU: the step of ``state``, captured
@@ -109,9 +109,8 @@ def enter(run: Run, device: str, to_the_end: bool) -> None:
         run.theory |= zip(run.live, per_cell(module.theory, run.state, len(run.live)), strict=True)
         budgets = vmap(module.budget)(run.state)[: len(run.live)].tolist()
         run.budgets |= zip(run.live, budgets, strict=True)
-        if not to_the_end and hasattr(module, "goal"):
-            goals = vmap(module.goal)(run.state)[: len(run.live)].tolist()
-            run.goals |= zip(run.live, goals, strict=True)
+        if not to_the_end and hasattr(module, "reach"):
+            run.reach |= zip(run.live, per_cell(module.reach, run.state, len(run.live)), strict=True)
         live = list(run.live)
         look(run)
         charge(run, live, began)
@@ -183,7 +182,7 @@ def look(run: Run) -> None:
             outcomes[i] = "fit"
         elif run.k >= run.budgets[i]:
             outcomes[i] = "unfit"
-    if run.goals and on_grid(run.k):
+    if run.reach and on_grid(run.k):
         outcomes |= {i: "stalled" for i in due if i not in outcomes and stalled(run, i)}
     retire(run, outcomes, dict(zip(due, range(count), strict=True)), state)
     if run.live and 2 * len(run.live) <= len(run.slots) and len(run.slots) > 2:
@@ -194,7 +193,7 @@ def look(run: Run) -> None:
 def stalled(run: Run, i: int) -> bool:
     """Whether cell ``i`` stops here because it is out of reach."""
     curve = run.curves[i]
-    hopeless = stalls.out_of_reach(curve["step"], curve["loss"], run.goals[i], run.budgets[i])
+    hopeless = stalls.out_of_reach(curve["step"], curve["loss"], run.reach[i], run.budgets[i])
     run.strikes[i] = run.strikes.get(i, 0) + 1 if hopeless else 0
     if run.strikes[i] == stalls.LOOKS:
         run.stalled_at.setdefault(i, run.k)
@@ -286,7 +285,7 @@ def charge(run: Run, cells: Sequence[int], began: float) -> None:
 def save(run: Run) -> dict[str, Any]:
     """A run as plain containers and tensors, so that it can be read back with ``weights_only=True``."""
     names = ("family", "k", "slots", "live", "curves", "theory", "budgets", "rows", "seconds",
-             "goals", "strikes", "stalled_at")  # fmt: skip
+             "reach", "strikes", "stalled_at")  # fmt: skip
     parts = {name: getattr(run, name) for name in names}
     return parts | {"state": None if run.state is None else list(run.state)}
 
