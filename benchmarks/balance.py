@@ -30,7 +30,7 @@ CASES = {  # a sweep and its options
     "the default sweep": ("width_vs_n",),
     "very different packs": ("width_vs_n", "--n=16:512:octave", "--m=16:256:octave", "--seeds=3"),
     "few long packs": ("clustering",),
-    "one long pack": ("width_vs_n", "--n=16,64", "--m=64", "--seeds=50", "--tolerance=1e-12", "--budget=200"),
+    "one long pack": ("width_vs_n", *"--n=16,64 --m=64 --seeds=50 --tolerance=1e-12 --budget=200 --to-the-end".split()),
 }
 
 

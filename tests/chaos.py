@@ -37,7 +37,7 @@ from infra.store import records
 from sweeps.width_vs_n import SWEEP
 
 SEEDS = 20
-GRID = ["--n=64,96", "--m=16:128:octave", "--d=8", "--step_size=0.2", "--max_steps=50000"]
+GRID = ["--n=64,96", "--m=16:128:octave", "--d=8", "--step_size=0.2", "--max_steps=50000", "--to-the-end"]
 BETWEEN = (0.5, 3.0)  # seconds from the end of one fault to the next
 HELD = (1.0, 5.0)  # seconds that a fault lasts which does not end by itself
 PATIENCE = 240.0  # seconds until something must train again

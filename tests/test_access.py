@@ -23,6 +23,7 @@ SECRETS = {
     "RAY_AUTH_TOKEN": "TOPSECRET" + 23 * "0", "HF_TOKEN": "TOPSECRET-other",
 }  # fmt: skip
 GRID = ["--n", "48", "--d", "8", "--m", "8,16", "--seeds", "40", "--step-size", "0.05", "--budget", "300"]
+GRID += ["--to-the-end"]
 
 
 def family(process):

@@ -17,7 +17,7 @@ FILE = "~/on_premise.yaml"
 SWEEP = "python ~/.widthlaw/source/sweeps/width_vs_n.py"  # on a host of the cluster
 SMALL = ["--family", "random_features", "--n", "8", "--m", "4,8,16", "--d", "4", "--seeds", "10"]
 LONG = ["--n", "64", "--d", "8", "--m", "16,17,18,19", "--seeds", "10", "--tolerance", "1e-12"]
-LONG += ["--budget", "1e9", "--max_steps", "25000"]
+LONG += ["--budget", "1e9", "--max_steps", "25000", "--to-the-end"]
 SOON = "RAY_health_check_initial_delay_ms=0 RAY_health_check_period_ms=500 RAY_health_check_timeout_ms=1000"
 SOON += " AUTOSCALER_UPDATE_INTERVAL_S=1"
 TUNNEL = "ssh -o StrictHostKeyChecking=no -o ExitOnForwardFailure=yes -fN -L 8265:127.0.0.1:8265 head"

@@ -29,7 +29,7 @@ def test_a_pack_of_a_node_that_is_taken_back_goes_on_elsewhere_from_its_last_blo
     """Its seconds count what the lost node did, so that they are more than from when the other one took it up."""
     out = stage.out.parent / "spot"
     line = f"{chaos.sys.executable} {chaos.ROOT}/sweeps/width_vs_n.py --n=64 --m=16 --d=8 --seeds=2 --step_size=0.05"
-    line += f" --tolerance=1e-9 --max_steps=320000 --budget=1000 --out={out} --address={stage.address}"
+    line += f" --tolerance=1e-9 --max_steps=320000 --budget=1000 --to-the-end --out={out} --address={stage.address}"
     driver = world.launch(stage.head, line, stage.folder / "spot.log")
     (place,) = wait(lambda: [node for node in stage.nodes if processes(node, chaos.TRAINING)], "a pack")
     written = set()
@@ -47,7 +47,7 @@ def test_a_node_that_joins_later_and_does_not_see_the_results_ends_the_sweep_and
     """In the place of one that is lost."""
     (_, seeing, blind), out, disk = stage.nodes, stage.out.parent / "late", stage.out.parent
     line = f"{chaos.sys.executable} {chaos.ROOT}/sweeps/width_vs_n.py --n=64 --m=16:415:+1 --d=8 --seeds=2"
-    line += f" --max_steps=5000 --out={out} --address={stage.address}"
+    line += f" --max_steps=5000 --to-the-end --out={out} --address={stage.address}"
     kill(seeing, "ray")
     kill(blind, "ray")
     world.join(stage, seeing)

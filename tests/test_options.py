@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import trainables
-from infra import options
+from infra import options, training
 from infra.launch import Sweep
 from infra.planning import plan
 from infra.planning.axes import PlanError
@@ -264,3 +264,9 @@ def test_a_preset_is_laid_over_the_default_grid():
         options.parse(sweep, ["--preset", "large"])
     with pytest.raises(PlanError, match="no preset 'small' for random_features; known: none"):
         options.parse(sweep, ["--family", "random_features", "--preset=small"])
+
+
+def test_the_hopeless_are_stopped_where_a_threshold_is_sought_unless_asked_not_to():
+    assert not training.to_the_end(parsed("")) and training.to_the_end(parsed("--to-the-end"))
+    shares = dataclasses.replace(SWEEP, critical=None)
+    assert training.to_the_end(options.parse(shares, []))

@@ -22,6 +22,7 @@ from sweeps import width_vs_n
 
 SWEEP = Path(__file__).parent.parent / "sweeps" / "width_vs_n.py"
 GRID = ["--n", "48,64", "--d", "8", "--m", "8:32:octave", "--seeds", "10", "--budget", "300"]
+GRID += ["--to-the-end"]
 
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
