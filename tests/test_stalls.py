@@ -13,9 +13,9 @@ from infra.planning import plan
 from infra.store import records
 from trainables import two_layer_relu as family
 
-# Narrow networks: some sample soon has no active unit, and H(k) an eigenvalue near 0 along it.
+# Too narrow for most; a few fit. The losses at which they rest are those of more than 16 samples.
+CELLS = [family.Cell(n=64, m=6, d=8, tolerance=0.22, max_steps=2000, seed=seed) for seed in range(24)]
 FIRST = 64
-CELLS = [family.Cell(n=12, m=4, d=8, max_steps=2000, seed=seed) for seed in range(24)]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,6 @@ def not_audited(monkeypatch):
     """And looked at early: these trainings are short."""
     monkeypatch.setattr(stalls, "AUDIT", 0.0)
     monkeypatch.setattr(stalls, "FIRST", FIRST)
-    monkeypatch.setattr(stalls, "PLATEAU", FIRST)
 
 
 def trained(cells):
@@ -38,7 +37,6 @@ def whole():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stalls, "AUDIT", 1.0)
         patch.setattr(stalls, "FIRST", FIRST)
-        patch.setattr(stalls, "PLATEAU", FIRST)
         return trained(CELLS)
 
 
@@ -84,12 +82,11 @@ def test_a_loss_that_rises_is_out_of_reach_and_one_that_is_low_enough_is_not():
     assert not stalls.out_of_reach(steps, [0.5 for _ in steps], reach(0.0), 10_000), "no goal, no verdict"
 
 
-def test_a_loss_as_low_as_a_plateau_is_looked_at_later(monkeypatch):
-    monkeypatch.setattr(stalls, "PLATEAU", 200)
-    steps = [k for k in pack.GRID if k <= 128]
-    for longer, plateau, told in ((0, 0.4, True), (0, 0.5, False), (72, 0.5, True)):
-        at = [*steps, 128 + longer] if longer else steps
-        assert stalls.out_of_reach(at, [0.5 for _ in at], reach(0.1, plateau), 10_000) is told
+def test_a_loss_as_low_as_a_plateau_is_never_stopped():
+    steps = [k for k in pack.GRID if k <= 8192]
+    for loss in (0.3, 0.4):
+        assert not stalls.out_of_reach(steps, [loss for _ in steps], reach(0.1, plateau=0.4), 10_000)
+    assert stalls.out_of_reach(steps, [0.41 for _ in steps], reach(0.1, plateau=0.4), 10_000)
 
 
 def test_steps_are_counted_in_those_of_the_usual_size_and_a_plateau_is_a_few_samples():

@@ -29,8 +29,8 @@ and, where they make sense: ``steps_packed(stacked, count)``, a faster exact for
 free to work in place; ``check(cell)``, if a cell needs files: ValueError or OSError, in one line, if they are not
 there. They lie in the folder that the environment variable WIDTHLAW_DATA names (a sweep's ``--data-dir``);
 ``reach(state)`` -> dict of 0-d tensors, if the hopeless are to be told by their loss (infra/packing/stalls.py):
-"goal", the loss at which a training is solved, "plateau", the loss up to which it may rest for long and fit after all,
-"unit", steps that go as far as one of the usual size.
+"goal", the loss at which a training is solved, "plateau", the loss up to which it may rest however long and fit after
+all, "unit", steps that go as far as one of the usual size.
 
 Two observed names mean something to the analysis: ``sketch``, a vector that keeps inner products of the weights, as
 many numbers a layer as the axis ``sketch_size`` says, is drawn as a map (for a sweep with "sketch" among its curves);

@@ -295,7 +295,7 @@ def budget(s: State) -> Int[Tensor, ""]:
 
 
 def reach(s: State) -> dict[str, Float[Tensor, ""]]:
-    """What the hopeless are told by: plateaus are samples without an active unit, until a unit comes by. 16 of them."""
+    """What the hopeless are told by. Plateaus: a few samples without an active unit, until one comes by. Up to 16."""
     return {
         "goal": s.tolerance * s.r.shape[0] / 2,
         "plateau": 16 * (s.y**2).mean() / 2,
