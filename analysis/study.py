@@ -180,23 +180,22 @@ def speaks(claim: Claim, setting: Mapping[str, Any]) -> bool:
     return all(setting.get(name, value) == value for name, value in claim.where.items())
 
 
-def false_stops(rows: pa.Table) -> str:
-    """How often a training that was stopped early would have fitted, by those that went on as a check, with a 95%
-    interval (Clopper, Pearson); "" where none was found out of reach."""
-    if not len(rows) or "stalled_at" not in rows.column_names:
+def false_stops(plan: Mapping[str, Any], rows: pa.Table) -> str:
+    """How often a training that was found out of reach fits, by those that went on to their end, with a 95% interval
+    (Clopper, Pearson); "" where none was found so, or no threshold is sought, and so none is stopped."""
+    if not plan["critical"] or not len(rows) or "stalled_at" not in rows.column_names:
         return ""
     stopped = tallied(rows)["stalled"]
     checked = rows.filter(pc.and_(pc.is_valid(rows["stalled_at"]), pc.not_equal(rows["outcome"], "stalled")))
     wrong, tried = tallied(checked)["fit"], len(checked)
-    if not stopped + tried:
-        return ""
-    told = (
-        f"{stopped:,} trainings stopped early as out of reach; of {tried:,} such that went on as a check {wrong:,} fit"
-    )
-    if not tried:
-        return told
-    low, high = stats.binomtest(wrong, tried).proportion_ci(0.95, method="exact")
-    return f"{told}: false stops {wrong / tried:.2g} [{low:.2g}, {high:.2g}]"
+    told = [f"{stopped:,} trainings stopped early as out of reach (--to-the-end goes on with them)"] if stopped else []
+    if tried:
+        low, high = stats.binomtest(wrong, tried).proportion_ci(0.95, method="exact")
+        told += [f"of {tried:,} found out of reach and trained to the end {wrong:,} fit"]
+        told[-1] += f": false stops {wrong / tried:.2g} [{low:.2g}, {high:.2g}]"
+    elif stopped:
+        told += ["none went on as a check"]
+    return "; ".join(told)
 
 
 def tallied(rows: pa.Table) -> dict[str, int]:

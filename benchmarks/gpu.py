@@ -79,7 +79,7 @@ def point(n: int, m: int, d: int, dtype: str, device: str, seeds: int) -> str:
     packed = seconds(lambda: trained(cells, device), device) / seeds
     axes = [{"n": n, "m": m, "d": d, "dtype": dtype, "max_steps": STEPS, "seed": seed} for seed in range(LOOP)]
     alone = seconds(lambda: [train_one(one, device) for one in axes], device) / LOOP
-    states = [family.draw(cell) for cell in cells[:4]] * (seeds // 4)
+    states = [family.draw(cell) for cell in cells[:4]] * -(-seeds // 4)
     state = family.State(*(torch.stack(tensors).to(device) for tensors in zip(*states, strict=True)))
     asked, replayed = stepping(state, device)
     flops = len(states) * (2.0 * n * n * m if state.C.shape[2] else 4.0 * n * m * d)
@@ -100,7 +100,15 @@ def axes_of_grid(seeds: int) -> list[dict[str, Any]]:
 def sweep(share: str, seeds: int) -> tuple[float, float, int]:
     """The command with so much of the card to a pack: seconds in all, from the first pack to the last, and rows."""
     with TemporaryDirectory() as folder:
-        command = [sys.executable, str(HERE.parent / "sweeps" / "width_vs_n.py"), "--out", folder, "--gpus", share]
+        command = [
+            sys.executable,
+            str(HERE.parent / "sweeps" / "width_vs_n.py"),
+            "--out",
+            folder,
+            "--gpus",
+            share,
+            "--to-the-end",
+        ]
         command += [f"--{name}={','.join(map(str, values))}" for name, values in GRID.items()]
         began = time.perf_counter()
         done = subprocess.run([*command, f"--seeds={seeds}"], capture_output=True, text=True, check=False)

@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 MEBI = 2**20
-ABOUT = 200 * MEBI  # counted, of an entry's pack
+ABOUT, LARGE = 200 * MEBI, 1500 * MEBI  # counted, of an entry's pack
 RECORDS = 16 * MEBI  # what a pack keeps beside tensors, curves and rows; part of memory.WORKER
 AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc: larger blocks are mapped, and unmapped when they are freed
 POINTS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -50,6 +50,14 @@ POINTS: dict[str, tuple[dict[str, Any], ...]] = {
 }  # fmt: skip
 
 
+LARGER: dict[str, dict[str, Any]] = {
+    "two_layer_relu": {"n": 256, "m": 256, "d": 64, "max_steps": 5},
+    "random_features": {"n": 128, "m": 512},
+    "ntk_resnet": {"n": 64, "m": 128, "max_steps": 5},
+    "linear_teacher": {"n": 256, "d": 256, "k": 64, "budget": 5},
+}
+
+
 def told(name: str) -> int:
     """Bytes that the kernel tells of this process, "VmRSS" or "VmHWM"."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -65,7 +73,7 @@ def train(family: str, cells: list[Any]) -> None:
     pack.rows(run)
 
 
-def only(family: str, axes: dict[str, Any]) -> None:
+def only(family: str, axes: dict[str, Any], about: int) -> None:
     """One entry: prints the pack's size, bytes of its states, counted and measured."""
     import torch
 
@@ -76,7 +84,7 @@ def only(family: str, axes: dict[str, Any]) -> None:
     module = trainables.load(family)
     cell = replace(module.SMALL, **axes)
     peak, state = memory.peak(module, cell), memory.held(module.draw(cell))
-    size = max(2, min(plan.LARGEST_PACK, ABOUT // peak))
+    size = max(2, min(plan.LARGEST_PACK, about // peak))
     train(family, [replace(module.SMALL, seed=seed) for seed in range(2)])
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
@@ -86,24 +94,24 @@ def only(family: str, axes: dict[str, Any]) -> None:
     print(size, size * state, size * peak, told("VmHWM") - before)
 
 
-def measured(family: str, axes: dict[str, Any], environment: dict[str, str]) -> list[int]:
-    command = [sys.executable, __file__, family, json.dumps(axes)]
+def measured(family: str, axes: dict[str, Any], about: int, environment: dict[str, str]) -> list[int]:
+    command = [sys.executable, __file__, family, json.dumps(axes), str(about)]
     out = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | environment).stdout
     return list(map(int, out.split()[-4:]))
 
 
 def main() -> None:
     lines, ratios, kept = [], [], []
-    for family, points in POINTS.items():
-        for axes in points:
-            size, states, counted, needed = measured(family, axes, AT_ONCE)
-            held = measured(family, axes, {})[-1]
-            ratios.append((counted + RECORDS) / needed)
-            kept.append((counted + RECORDS) / held)
-            point = ", ".join(f"{name} {value}" for name, value in axes.items() if name not in ("budget", "max_steps"))
-            sizes = " | ".join(f"{number / MEBI:.0f}" for number in (states, counted, needed, held))
-            lines.append(f"| {family} | {point} | {size} | {sizes} | {ratios[-1]:.2f} | {kept[-1]:.2f} |")
-            print(lines[-1], flush=True)
+    entries = [(family, axes, ABOUT) for family, points in POINTS.items() for axes in points]
+    for family, axes, about in [*entries, *((family, axes, LARGE) for family, axes in LARGER.items())]:
+        size, states, counted, needed = measured(family, axes, about, AT_ONCE)
+        held = measured(family, axes, about, {})[-1]
+        ratios.append((counted + RECORDS) / needed)
+        kept.append((counted + RECORDS) / held)
+        point = ", ".join(f"{name} {value}" for name, value in axes.items() if name not in ("budget", "max_steps"))
+        sizes = " | ".join(f"{number / MEBI:.0f}" for number in (states, counted, needed, held))
+        lines.append(f"| {family} | {point} | {size} | {sizes} | {ratios[-1]:.2f} | {kept[-1]:.2f} |")
+        print(lines[-1], flush=True)
     head = [
         "# Memory of a pack",
         "",
@@ -112,8 +120,8 @@ def main() -> None:
         "they are freed. Held: as the allocator is, which keeps blocks up to 32 MiB. Ratios: counted and",
         f"{RECORDS // MEBI} MiB over needed, {min(ratios):.2f} to {max(ratios):.2f};",
         f"over held, {min(kept):.2f} to {max(kept):.2f}. A worker holds more than its pack needs, by what its",
-        "allocator keeps; the budget leaves 512 MiB a worker for that, which covers packs of this size (some 200 MiB).",
-        "Larger ones were not measured: where one is too large, it goes on in halves.",
+        "allocator keeps; the budget leaves 512 MiB a worker for that. Where a pack is too large all the same, it goes",
+        "on in halves. GPUs were not measured.",
         "",
         "| family | grid point | pack | states | counted | needed | held | over needed | over held |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -122,7 +130,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        only(sys.argv[1], json.loads(sys.argv[2]))
+    if len(sys.argv) == 4:
+        only(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]))
     else:
         run(main)

@@ -90,29 +90,40 @@ def optuna(cells: Sequence[dict[str, Any]]) -> list[Result]:
 
 
 def vmap_grad(cells: Sequence[dict[str, Any]]) -> list[Result]:
-    """Ensembles of equal shape by torch.func; all go on until the last is done."""
+    """Ensembles of equal shape by torch.func, two processes."""
+    from joblib import Parallel, delayed
+
     shapes: dict[tuple[int, int, int], list[int]] = {}
     for i, cell in enumerate(cells):
         shapes.setdefault((cell["n"], cell["m"], cell["d"]), []).append(i)
+    dearest = sorted(shapes.items(), key=lambda one: -math.prod(one[0]))  # first, so that both have work to the end
+    found = Parallel(n_jobs=2, batch_size=1)(delayed(ensemble)([cells[i] for i in one]) for _, one in dearest)
+    results = {i: result for (_, members), part in zip(dearest, found, strict=True)
+               for i, result in zip(members, part, strict=True)}  # fmt: skip
+    return [results[i] for i in range(len(cells))]
+
+
+def ensemble(cells: Sequence[dict[str, Any]]) -> list[Result]:
+    """Cells of one shape; all go on until the last is done."""
+    torch.set_num_threads(1)
     gradient = torch.func.vmap(torch.func.grad(halved_squares))
     losses = torch.func.vmap(halved_squares)
+    states = [family.draw(family.Cell(**cell), form="plain") for cell in cells]
+    W, X, a, y = (torch.stack([getattr(s, name) for s in states]) for name in ("W", "X", "a", "y"))
+    eta = torch.stack([s.eta for s in states])[:, None, None]
+    budgets = [int(s.budget) for s in states]
+    goals = [len(s.y) * float(s.tolerance) / 2 for s in states]
+    first, open_ = losses(W, X, a, y).tolist(), set(range(len(cells)))
     results: list[Result] = [("", 0)] * len(cells)
-    for members in shapes.values():
-        states = [family.draw(family.Cell(**cells[i]), form="plain") for i in members]
-        W, X, a, y = (torch.stack([getattr(s, name) for s in states]) for name in ("W", "X", "a", "y"))
-        eta = torch.stack([s.eta for s in states])[:, None, None]
-        budgets = [int(s.budget) for s in states]
-        goals = [len(s.y) * float(s.tolerance) / 2 for s in states]
-        first, open_ = losses(W, X, a, y).tolist(), set(range(len(members)))
-        for k in range(max(budgets) + 1):
-            if k in LOOKS or k in budgets:
-                for j, value in enumerate(losses(W, X, a, y).tolist()):
-                    if j in open_ and (outcome := ended(k, value, first[j], goals[j], budgets[j])):
-                        results[members[j]] = outcome, k
-                        open_.discard(j)
-                if not open_:
-                    break
-            W = W - eta * gradient(W, X, a, y)
+    for k in range(max(budgets) + 1):
+        if k in LOOKS or k in budgets:
+            for j, value in enumerate(losses(W, X, a, y).tolist()):
+                if j in open_ and (outcome := ended(k, value, first[j], goals[j], budgets[j])):
+                    results[j] = outcome, k
+                    open_.discard(j)
+            if not open_:
+                break
+        W = W - eta * gradient(W, X, a, y)
     return results
 
 
@@ -184,9 +195,9 @@ PEERS: dict[str, Callable[[Sequence[dict[str, Any]]], list[Result]]] = {
     "Ray Tune, reused actors": tune_reused,
     "Ray tasks": ray_tasks,
     "Optuna, n_jobs = 2": optuna,
-    "serial loop": serial,
+    "serial loop, one core": serial,
     "joblib, 2 processes": joblib,
-    "vmap(grad), all to the end": vmap_grad,
+    "vmap(grad), 2 processes": vmap_grad,
 }
 
 
@@ -197,7 +208,7 @@ def main(name: str, source: str, target: str) -> None:
         import ray
 
         ray.init(address="local", include_dashboard=False, log_to_driver=False)
-    if "joblib" in name:
+    if "processes" in name:
         joblib(cells[:2])  # its processes start and import torch
     began = time.perf_counter()
     results = PEERS[name](cells)

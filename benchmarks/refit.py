@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import statsmodels.api as sm
+from cyclopts import run
 
 from analysis.thresholds.fitting import fit_fast, fit_threshold
 from analysis.thresholds.outcomes import tally
@@ -81,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -39,9 +39,9 @@ PEERS = {  # name: cells a round
     "Ray Tune, reused actors": 192,
     "Ray tasks": 192,
     "Optuna, n_jobs = 2": 192,
-    "serial loop": 192,
+    "serial loop, one core": 192,
     "joblib, 2 processes": 192,
-    "vmap(grad), all to the end": 12,  # whole grid points: it is meant for ensembles
+    "vmap(grad), 2 processes": 12,  # whole grid points: it is meant for ensembles
 }
 CELL = ("n", "m", "d", "seed")
 

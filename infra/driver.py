@@ -58,12 +58,12 @@ def run(request: Request, end: Ending) -> int:
         say(f"not rows: {file.path}: {file.why}" + ("" if request.options.dry_run else "; set aside, the rest is used"))
     if request.options.dry_run:
         if adaptive:
-            print(training.choosing(request, recipe).forecast())
+            storage.tell(training.choosing(request, recipe).forecast())
             return 0
         if trials := training.tuning_trials(request, cells):
             training.tell(request, f"pricing {len(trials):,} trainings that tune, value by value")
         left = missing + plan.unrecorded(family, trials, known)
-        print(estimate.dry_run(family, [*cells, *trials], left, gpus=bool(request.options.gpus)))
+        storage.tell(estimate.dry_run(family, [*cells, *trials], left, gpus=bool(request.options.gpus)))
         return 0
     if COPIED in storage.locate(out)[1]:
         raise PlanError(

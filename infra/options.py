@@ -49,7 +49,9 @@ class Options:
     ] = None
     to_the_end: Annotated[
         bool,
-        Parameter(help="Go on with trainings whose loss would end too high; else one in 20 of them does.", negative=""),
+        Parameter(
+            help="Stop no training, also where a threshold is sought and its loss would end too high.", negative=""
+        ),
     ] = False
     quiet: Annotated[bool, Parameter(help="Show no progress; what goes wrong is told all the same.", negative="")] = (
         False

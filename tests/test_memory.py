@@ -22,11 +22,12 @@ RECORDS = 16 * 2**20  # see the benchmark
 @pytest.mark.parametrize(("family", "axes"), [
     ("two_layer_relu", '{"n": 128, "m": 256, "d": 32, "max_steps": 5}'),  # steps in place, eigenvalues at the end
     ("identity_mapping", '{"d": 100, "budget": 5}'),  # a last measurement a hundred times the state
+    ("random_features", '{"n": 64, "m": 256}'),  # singular values and vectors
 ])  # fmt: skip
 def test_the_count_is_what_a_pack_takes(family, axes):
     """To a tenth, what solvers take for themselves, and what a pack keeps beside tensors: Python's numbers."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back
-    command = [sys.executable, str(BENCHMARK), family, axes]
+    command = [sys.executable, str(BENCHMARK), family, axes, str(200 * 2**20)]
     out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     *_, counted, measured = map(int, out.split())
     assert counted > 150 * 2**20, "too small to tell"

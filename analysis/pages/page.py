@@ -113,7 +113,7 @@ class Section:
 
     @property
     def false_stops(self) -> str:
-        return false_stops(self.found.rows)
+        return false_stops(self.found.plan, self.found.rows)
 
     @property
     def reasons(self) -> list[tuple[str, int]]:

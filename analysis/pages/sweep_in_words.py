@@ -34,7 +34,7 @@ def in_words(out: str, found: Study, held: Board, files: Sequence[str]) -> str:
         "",
         f"rows       {storage.beside(out, 'rows')} ({len(found.rows):,} trainings: {listed or 'none'}{twice})",
     ]
-    lines += [f"stalled    {told}"] if (told := false_stops(found.rows)) else []
+    lines += [f"stalled    {told}"] if (told := false_stops(plan, found.rows)) else []
     lines += [f"search     {told}"] if (told := choices.search(plan)) else []
     pdfs = [name for name in files if name.endswith(".pdf")]
     lines += [f"figure     {storage.beside(out, name)}" for name in pdfs[:FIGURES]]

@@ -14,7 +14,7 @@ from infra.store import records
 from infra.store.schema import PROVENANCE
 from infra.store.storage import ResultsError, first_line
 
-NOT_COMPARED = {name for name, *_ in PROVENANCE}  # who trained it, where and how fast
+NOT_COMPARED = {name for name, *_ in PROVENANCE} | {"stalled_at"}  # who trained it, where and how fast; by which rule
 SHORTEST = 4  # characters of a cell's address that are enough where they are its own
 
 
@@ -110,12 +110,15 @@ def again(out: str, row: Mapping[str, Any]) -> Replayed:
 
 
 def trained(module: Any, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row that training the cell of ``row`` alone leaves behind."""
+    """The row that training the cell of ``row`` alone leaves behind. One that was stopped is trained to that step."""
     cell = module.Cell(**{axis.name: row[axis.name] for axis in dataclasses.fields(module.Cell)})
-    run = pack.start(row["family"], [cell], to_the_end=row.get("stalled_at") is None)
+    run, stopped = pack.start(row["family"], [cell]), row["outcome"] == "stalled"
+    if stopped:
+        run.budgets[0] = row["steps"]
     while not pack.finished(run):
         pack.advance(run)
-    return pack.rows(run)[0]
+    (found,) = pack.rows(run)
+    return found | ({"outcome": "stalled", "reason": row["reason"]} if stopped and found["outcome"] == "unfit" else {})
 
 
 def differences(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> dict[str, float]:

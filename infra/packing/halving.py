@@ -27,7 +27,6 @@ class Parts:
     whole: Run
     parts: list[Run]
     device: str
-    to_the_end: bool  # whether hopeless trainings go on
     largest: int  # trainings in a part, at most; below the pack's size where memory was short
     why: str = ""  # what was said when it was
 
@@ -36,8 +35,8 @@ def start(
     family: str, cells: Sequence[Any], device: str = "cpu", *, to_the_end: bool = True, largest: int = 0
 ) -> Parts:
     """A pack in parts of at most ``largest`` cells (0: whole), of which nothing is drawn."""
-    whole = pack.waiting(family, cells)
-    packed = Parts(whole, [replace(whole)], device, to_the_end, len(cells))
+    whole = pack.waiting(family, cells, to_the_end)
+    packed = Parts(whole, [replace(whole)], device, len(cells))
     if largest:
         limit(packed, largest)
     return packed
@@ -74,7 +73,7 @@ def short(part: Run, packed: Parts) -> str:
     """Let a part do its next block. Why memory was too short for it; "" if it was not."""
     try:
         if part.state is None:
-            pack.enter(part, packed.device, packed.to_the_end)
+            pack.enter(part, packed.device)
         elif owed(part):
             with pack.one_thread():
                 pack.look(part)
@@ -153,7 +152,7 @@ def limit(packed: Parts, largest: int) -> None:
 def save(packed: Parts) -> dict[str, Any]:
     """A pack as plain containers and tensors, so that it can be read back with ``weights_only=True``."""
     parts = [{name: saved[name] for name in ("k", "slots", "live", "state")} for saved in map(pack.save, packed.parts)]
-    return pack.save(packed.whole) | {"parts": parts, "told": [packed.to_the_end, packed.largest, packed.why]}
+    return pack.save(packed.whole) | {"parts": parts, "told": [packed.largest, packed.why]}
 
 
 def resume(saved: dict[str, Any], cells: Sequence[Any], device: str = "cpu") -> Parts:

@@ -51,7 +51,8 @@ class Run:
     budgets: dict[int, int]
     rows: dict[int, Row] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
-    reach: dict[int, dict[str, float]] = field(default_factory=dict)  # see stalls; empty: none is stopped
+    to_the_end: bool = True  # what is out of reach goes on
+    reach: dict[int, dict[str, float]] = field(default_factory=dict)  # see stalls; empty: the family tells nothing
     strikes: dict[int, int] = field(default_factory=dict)  # looks in a row at which a cell was out of reach
     stalled_at: dict[int, int] = field(default_factory=dict)
     graph: steps.Graph | None = None  # on a GPU: the step of ``state``, captured
@@ -71,26 +72,26 @@ def one_thread() -> Iterator[None]:
 @one_thread()
 def start(family: str, cells: Sequence[Any], device: str = "cpu", *, to_the_end: bool = True) -> Run:
     """Draw and stack ``cells``; measure step 0. A cell that cannot be drawn becomes a ``failed`` row, alone. Unless all
-    go ``to_the_end`` trainings that are out of reach are stopped (see ``stalls``).
+    go ``to_the_end`` trainings that are out of reach are stopped (see ``stalls``); their rows tell in either case.
 
     ValueError if the cells differ in a field of the family's SHAPE.
     """
     module = trainables.load(family)
     if len({tuple(getattr(cell, name) for name in module.SHAPE) for cell in cells}) > 1:
         raise ValueError(f"the cells of a pack of {family} must agree in {', '.join(module.SHAPE)}")
-    run = waiting(family, cells)
-    enter(run, device, to_the_end)
+    run = waiting(family, cells, to_the_end)
+    enter(run, device)
     return run
 
 
-def waiting(family: str, cells: Sequence[Any]) -> Run:
+def waiting(family: str, cells: Sequence[Any], to_the_end: bool) -> Run:
     """A pack of which nothing is drawn."""
     live, seconds = list(range(len(cells))), [0.0] * len(cells)
-    return Run(family, list(cells), 0, [], None, live, [{} for _ in cells], {}, {}, {}, seconds)
+    return Run(family, list(cells), 0, [], None, live, [{} for _ in cells], {}, {}, {}, seconds, to_the_end)
 
 
 @one_thread()
-def enter(run: Run, device: str, to_the_end: bool) -> None:
+def enter(run: Run, device: str) -> None:
     """Draw and stack the live cells of a run that has no state; measure step 0."""
     module, began = trainables.load(run.family), time.perf_counter()
     drawn, states = [], []
@@ -109,7 +110,7 @@ def enter(run: Run, device: str, to_the_end: bool) -> None:
         run.theory |= zip(run.live, per_cell(module.theory, run.state, len(run.live)), strict=True)
         budgets = vmap(module.budget)(run.state)[: len(run.live)].tolist()
         run.budgets |= zip(run.live, budgets, strict=True)
-        if not to_the_end and hasattr(module, "reach"):
+        if hasattr(module, "reach"):
             run.reach |= zip(run.live, per_cell(module.reach, run.state, len(run.live)), strict=True)
         live = list(run.live)
         look(run)
@@ -197,7 +198,7 @@ def stalled(run: Run, i: int) -> bool:
     run.strikes[i] = run.strikes.get(i, 0) + 1 if hopeless else 0
     if run.strikes[i] == stalls.LOOKS:
         run.stalled_at.setdefault(i, run.k)
-    return run.stalled_at.get(i) == run.k and not stalls.audited(identity(run, i))
+    return run.stalled_at.get(i) == run.k and not run.to_the_end and not stalls.audited(identity(run, i))
 
 
 def identity(run: Run, i: int) -> str:
@@ -285,7 +286,7 @@ def charge(run: Run, cells: Sequence[int], began: float) -> None:
 def save(run: Run) -> dict[str, Any]:
     """A run as plain containers and tensors, so that it can be read back with ``weights_only=True``."""
     names = ("family", "k", "slots", "live", "curves", "theory", "budgets", "rows", "seconds",
-             "reach", "strikes", "stalled_at")  # fmt: skip
+             "to_the_end", "reach", "strikes", "stalled_at")  # fmt: skip
     parts = {name: getattr(run, name) for name in names}
     return parts | {"state": None if run.state is None else list(run.state)}
 
