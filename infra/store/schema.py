@@ -36,7 +36,7 @@ OUTCOME = [
     (
         "stalled_at",
         pa.int64(),
-        "step at which the training was found out of reach; an audited one went on to its end",
+        "step at which the training was found out of reach; one that was not stopped there went on to its end",
         "steps",
     ),
 ]
