@@ -8,7 +8,7 @@ from training import seeds
 
 import trainables
 from infra.commands import cli, replay
-from infra.packing import pack
+from infra.packing import pack, stalls
 from infra.planning import plan
 from infra.store import records
 from infra.store.storage import ResultsError
@@ -37,6 +37,20 @@ def test_a_cell_of_a_pack_is_reproduced_alone_bit_for_bit(tmp_path, rows, capsys
         assert replay.replay(out, row["cell_id"]).same
     assert cli.main(["replay", out, rows[0]["cell_id"][:8]]) == 0
     assert capsys.readouterr().out == f"{rows[0]['cell_id']}  {rows[0]['outcome']}: reproduced bit for bit\n"
+
+
+def test_a_training_that_was_stopped_is_trained_to_where_it_was_by_whatever_rule(tmp_path, monkeypatch):
+    monkeypatch.setattr(stalls, "AUDIT", 0.0)
+    monkeypatch.setattr(stalls, "FIRST", 64)
+    run = pack.start(FAMILY, seeds(trainables.load(FAMILY).Cell(n=96, m=4, d=8), 2), to_the_end=False)
+    while not pack.finished(run):
+        pack.advance(run)
+    out = recorded(tmp_path, pack.rows(run))
+    (stopped, _) = pack.rows(run)
+    assert stopped["outcome"] == "stalled"
+    for first in (64, 256):
+        monkeypatch.setattr(stalls, "FIRST", first)
+        assert replay.replay(out, stopped["cell_id"]).same
 
 
 def test_an_audit_takes_a_sample_chosen_by_its_seed_and_leaves_failed_cells_out(tmp_path, rows, capsys):

@@ -8,6 +8,7 @@ import pytest
 from planted_rows import FAMILY
 
 import trainables
+from analysis.study import false_stops
 from infra.packing import pack, stalls
 from infra.planning import plan
 from infra.store import records
@@ -160,3 +161,20 @@ def test_to_the_end_trains_the_stalled_again_and_then_counts_the_whole_training(
     records.write_shard(out, [row for row in whole if row["cell_id"] in flagged], schema)
     rows, _ = records.read_rows(out)
     assert pa.compute.all(pa.compute.not_equal(rows["outcome"], "stalled")).as_py()
+
+
+def test_false_stops_are_told_with_what_is_known_of_them(whole):
+    stopped = trained(CELLS)
+    count = sum(row["outcome"] == "stalled" for row in stopped)
+
+    def told(rows, critical="m"):
+        return false_stops({"critical": critical}, pa.Table.from_pylist(rows, plan.row_schema("two_layer_relu")))
+
+    early = f"{count} trainings stopped early as out of reach (--to-the-end goes on with them)"
+    assert told(stopped) == f"{early}; none went on as a check"
+    high = 1 - 0.025 ** (1 / count)  # Clopper, Pearson at 0 of count
+    end = f"of {count} found out of reach and trained to the end 0 fit: false stops 0 [0, {high:.2g}]"
+    assert told(whole) == end and told([*stopped, *whole]) == f"{early}; {end}"
+    wrong = [row | {"outcome": "fit"} if row["stalled_at"] else row for row in whole]
+    assert f"{count} fit: false stops 1 [" in told(wrong)
+    assert told(whole, critical=None) == told([row for row in whole if not row["stalled_at"]]) == ""
