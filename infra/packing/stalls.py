@@ -16,7 +16,10 @@ from collections.abc import Mapping, Sequence
 
 FIRST = 256  # in steps of the family's usual size
 LOOKS, MARGIN, AUDIT = 4, 1.25, 0.05
-REASON = f"out of reach: at the rate of the last octave of steps the loss would end too high, {LOOKS} looks in a row"
+REASON = (
+    f"out of reach: at the rate of the last octave of steps the loss would end above {MARGIN:g} times the goal,"
+    f" {LOOKS} looks in a row from {FIRST} steps on"
+)
 
 
 def out_of_reach(steps: Sequence[float], losses: Sequence[float], reach: Mapping[str, float], budget: int) -> bool:
