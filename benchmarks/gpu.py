@@ -1,19 +1,22 @@
 """On a GPU: packs against a loop on it, and a sweep end to end against one config a task. Without one: "not measured".
 
-    python benchmarks/gpu.py packs|sweeps [seeds, 64] [device, default cuda]
+    python benchmarks/gpu.py packs|sweeps [seeds, 64] [rounds of sweeps, 2] [device, default cuda]
 
 Writes gpu_packs.md or gpu_sweeps.md beside this file, line by line; with device cpu (to try the script) it prints only.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -24,7 +27,7 @@ from cyclopts import run
 from cyclopts.types import PositiveInt
 from peers import train_one
 
-from infra.packing import pack, steps
+from infra.packing import halving, pack, steps
 from infra.planning import plan
 from infra.store import records
 from trainables import two_layer_relu as family
@@ -34,11 +37,16 @@ POINTS = [(128, 64, 32), (256, 256, 32), (512, 1024, 32), (512, 2048, 100)]  # n
 DTYPES = ("float64", "float32")
 STEPS = 256  # a training, at most
 LOOP = 4  # trainings that the loop takes of each point
-SHARES = ("0.5", "0")  # of the card, to a pack
+SHARE = "0.5"  # of the card, to a pack
 GRID = {"n": (128, 256, 512), "m": (256, 512, 1024, 2048), "d": (32,)}
-TASKS = 2  # seeds of each grid point that are trained one config a task
+PEERS = {  # seeds of each grid point, at most
+    "serial loop, one core": 2,
+    "Ray tasks": 64,
+    "Ray Tune, reused actors": 32,
+    "Ray Tune, one config a trial": 2,
+}
 
-Line = Callable[[str], None]
+Answers = dict[tuple[int, ...], tuple[str, int]]  # outcome and steps, by n, m, d and seed
 
 
 def seconds(work: Callable[[], Any], device: str, times: int = 2) -> float:
@@ -54,13 +62,13 @@ def seconds(work: Callable[[], Any], device: str, times: int = 2) -> float:
 
 
 def trained(cells: list[Any], device: str) -> list[Any]:
-    """The rows of ``cells``, in packs as the plan cuts them."""
+    """The rows of ``cells``, in packs as the plan cuts them and as a worker trains them."""
     rows = []
     for part in plan.packs("two_layer_relu", cells, "cuda"):
-        run = pack.start("two_layer_relu", plan.from_columns("two_layer_relu", part.columns, part.size), device)
-        while not pack.finished(run):
-            pack.advance(run)
-        rows += pack.rows(run)
+        packed = halving.start("two_layer_relu", plan.from_columns("two_layer_relu", part.columns, part.size), device)
+        while not halving.finished(packed):
+            halving.advance(packed)
+        rows += pack.rows(packed.whole)
     return rows
 
 
@@ -97,93 +105,102 @@ def axes_of_grid(seeds: int) -> list[dict[str, Any]]:
     return [{"n": n, "m": m, "d": d, "seed": seed} for n, m, d in sizes for seed in range(seeds)]
 
 
-def sweep(share: str, seeds: int) -> tuple[float, float, int]:
-    """The command with so much of the card to a pack: seconds in all, from the first pack to the last, and rows."""
-    with TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            str(HERE.parent / "sweeps" / "width_vs_n.py"),
-            "--out",
-            folder,
-            "--gpus",
-            share,
-            "--to-the-end",
-        ]
-        command += [f"--{name}={','.join(map(str, values))}" for name, values in GRID.items()]
-        began = time.perf_counter()
-        done = subprocess.run([*command, f"--seeds={seeds}"], capture_output=True, text=True, check=False)
-        whole = time.perf_counter() - began
-        if done.returncode:
-            raise SystemExit(
-                f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
-            )
-        rows = records.read_rows(folder)[0].select(["started", "finished"]).to_pylist()
-    times = [
-        time.mktime(time.strptime(row[end][:19], "%Y-%m-%dT%H:%M:%S"))
-        for row in rows
-        for end in ("started", "finished")
-    ]
-    return whole, max(times) - min(times), len(rows)
-
-
-def tasks(device: str) -> float:
-    """Seconds a training of Ray tasks on the card, one config each, eight at a time."""
-    import ray
-
-    ray.init(address="local", include_dashboard=False, log_to_driver=False)
-    task = ray.remote(train_one).options(num_gpus=1 / 8 if device == "cuda" else 0)
-    cells = axes_of_grid(TASKS)
-    ray.get([task.remote(one, device) for one in cells[:8]])  # the workers start
+def finished(command: Sequence[Any]) -> float:
+    """Seconds that a command took. SystemExit with what it said, where it failed."""
     began = time.perf_counter()
-    ray.get([task.remote(one, device) for one in cells])
-    took = time.perf_counter() - began
-    ray.shutdown()
-    return took / len(cells)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{command[:3]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+    return time.perf_counter() - began
+
+
+def peer(name: str, seeds: int, device: str) -> tuple[float, Answers]:
+    """Seconds, and the outcome and steps of each training, of the grid trained another way."""
+    cells = axes_of_grid(seeds)
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder, "cells.json"), Path(folder, "result.json")
+        source.write_text(json.dumps(cells))
+        finished([sys.executable, HERE / "peers.py", name, source, target, device])
+        result = json.loads(target.read_text())
+    return result["seconds"], {
+        tuple(cell.values()): tuple(found) for cell, found in zip(cells, result["results"], strict=True)
+    }
+
+
+def sweep(share: str, seeds: int) -> tuple[float, Answers, float]:
+    """The same of the command with so much of the card to a pack; last, seconds from the first pack to the last."""
+    with TemporaryDirectory() as folder:
+        script = HERE.parent / "sweeps" / "width_vs_n.py"
+        axes = [f"--{name}={','.join(map(str, values))}" for name, values in GRID.items()]
+        command = [sys.executable, script, "--out", folder, "--gpus", share, "--to-the-end", *axes, f"--seeds={seeds}"]
+        whole = finished(command)
+        rows = records.read_rows(folder)[0].to_pylist()
+    times = [datetime.fromisoformat(row[end]).timestamp() for row in rows for end in ("started", "finished")]
+    found = {tuple(row[name] for name in ("n", "m", "d", "seed")): (row["outcome"], row["steps"]) for row in rows}
+    return whole, found, max(times) - min(times)
 
 
 def packs(device: str, seeds: int) -> Iterator[str]:
-    yield f"`two_layer_relu`, at most {STEPS} steps, {seeds} seeds a grid point, one process. Trainings a second, draws"
-    yield "and, in packs, final metrics included; microseconds of a step of the whole pack, asked for by Python and"
-    yield "replayed as a CUDA graph; the share of the peak of a matrix product that the latter comes to.\n"
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    yield f"`two_layer_relu`, at most {STEPS} steps, {seeds} seeds a grid point, one process; packs take one"
+    yield f"core, the loop {torch.get_num_threads()}. Trainings a second, draws and, in packs, final metrics included;"
+    yield "microseconds of a step of the whole pack, asked for by Python and replayed as a CUDA graph; the share of the"
+    yield "peak of a matrix product that the latter comes to.\n"
     yield "| n | m | d | precision | packs, 1/s | loop, 1/s | times | step asked, us | replayed, us | % of peak |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     yield from (point(*sizes, dtype, device, seeds) for dtype in DTYPES for sizes in POINTS)
-    yield "\nA training so short is drawing and last eigenvalues above all; at the largest point packs therefore gain"
-    yield "nothing."
 
 
-def sweeps(device: str, seeds: int) -> Iterator[str]:
-    yield f"`sweeps/width_vs_n.py`, n {GRID['n']}, m {GRID['m']}, d = 32, {seeds} seeds: planning, Ray, rows,"
-    yield "MLflow, law and report included. The others train a part of the same grid, without final metrics; their hour"
-    yield "follows from it, the start not counted.\n"
-    yield "| way | trainings | seconds | of them training | trainings an hour |\n|---|---|---|---|---|"
-    loop = seconds(lambda: [train_one(one, device) for one in axes_of_grid(1)], device, 1) / len(axes_of_grid(1))
-    for name, each, count in (
-        ("a loop on the card", loop, len(axes_of_grid(1))),
-        ("Ray tasks, one config each, eight on the card", tasks(device), len(axes_of_grid(TASKS))),
-    ):
-        yield f"| {name} | {count} | - | {each * count:,.0f} | {3600 / each:,.0f} |"
-    for share in SHARES if device == "cuda" else SHARES[-1:]:
-        whole, training, count = sweep(share, seeds)
-        name = f"{share} of the card to a pack" if float(share) else f"{os.cpu_count()} cores, no card"
-        yield f"| widthlaw, {name} | {count:,} | {whole:,.0f} | {training:,.0f} | {3600 * count / whole:,.0f} |"
-    yield "\nWhat widthlaw does not spend training is start, fits, figures and catalogue, which the others do not have:"
-    yield "a sweep this short is sooner done by tasks."
+def sweeps(device: str, seeds: int, rounds: int) -> Iterator[str]:
+    yield f"`sweeps/width_vs_n.py`, n {GRID['n']}, m {GRID['m']}, d = 32, {seeds} seeds, from nothing: imports,"
+    yield "plan, Ray, rows, MLflow, law and report included. The others train the first seeds of the same grid,"
+    yield "without final metrics; those of Ray on an eighth of the card each; imports and the start of Ray not counted. Median"
+    yield f"(least to most) of {rounds} interleaved rounds. Same: trainings with the outcome and the steps that widthlaw"
+    yield "has; a step more or fewer is rounding, which on a GPU depends on the kernel.\n"
+    yield "| way | trainings | seconds | trainings an hour | widthlaw, times | same |\n|---|---|---|---|---|---|"
+    ways = {name: min(count, seeds) for name, count in PEERS.items()}
+    taken: dict[str, list[float]] = {name: [] for name in ("widthlaw", *ways)}
+    training, same = [], {}
+    for _ in range(rounds):
+        whole, rows, between = sweep(SHARE if device == "cuda" else "0", seeds)
+        taken["widthlaw"].append(whole / len(rows))
+        training.append(between)
+        for name, count in ways.items():
+            spent, found = peer(name, count, device)
+            taken[name].append(spent / len(found))
+            same[name] = f"{sum(rows[cell] == answer for cell, answer in found.items())} of {len(found)}"
+    cells = len(axes_of_grid(1))
+    for name, each in taken.items():
+        count = cells * ways.get(name, seeds)
+        hour = told([3600 / one for one in each], ",.0f")
+        times = told([theirs / ours for theirs, ours in zip(each, taken["widthlaw"], strict=True)], ",.2f")
+        seconds_told = told([one * count for one in each], ",.0f")
+        yield f"| {name} | {count:,} | {seconds_told} | {hour} | {times} | {same.get(name, '')} |"
+    yield f"\nwidthlaw trains from its first pack to its last {told(training, ',.0f')} s; the rest is start, fits,"
+    yield "figures and catalogue, which the others do not have."
+
+
+def told(values: Sequence[float], form: str) -> str:
+    """Median (least to most)."""
+    low, high = (format(end, form) for end in (min(values), max(values)))
+    return f"{format(median(values), form)}" + (f" ({low} to {high})" if low != high else "")
 
 
 def main(
-    part: Literal["packs", "sweeps"] = "packs", seeds: PositiveInt = 64, device: Literal["cuda", "cpu"] = "cuda"
+    part: Literal["packs", "sweeps"] = "packs",
+    seeds: PositiveInt = 64,
+    rounds: PositiveInt = 2,
+    device: Literal["cuda", "cpu"] = "cuda",
 ) -> None:
     there = device != "cuda" or torch.cuda.is_available()
     where = (
         f"{torch.cuda.get_device_name() if device == 'cuda' else device}, torch {torch.__version__}" if there else ""
     )
-    head = [
-        f"# On a GPU: {part}\n",
-        f"{where or 'Not measured: no GPU was at hand'}.\nWritten by `python benchmarks/gpu.py {part} {seeds}`.\n",
-    ]
+    again = f" {rounds}" if part == "sweeps" else ""
+    by = f"Written by `python benchmarks/gpu.py {part} {seeds}{again}`."
+    head = [f"# On a GPU: {part}\n", f"{where or 'Not measured: no GPU was at hand'}.\n{by}\n"]
     lines = []
-    body: Iterable[str] = (packs(device, seeds) if part == "packs" else sweeps(device, seeds)) if there else ()
+    body: Iterable[str] = (packs(device, seeds) if part == "packs" else sweeps(device, seeds, rounds)) if there else ()
     for line in chain(head, body):
         lines.append(line)
         print(line, flush=True)

@@ -1,10 +1,10 @@
 """The ways in which a sweep is trained today: the same cells, one process or Ray or Optuna around an ordinary loop.
 
-    python benchmarks/peers.py PEER CELLS.json RESULT.json
+    python benchmarks/peers.py PEER CELLS.json RESULT.json [cpu|cuda]
 
 Reads a list of cells of ``two_layer_relu``, trains them, writes seconds (imports and the start of Ray not counted) and
-[outcome, steps] of each. The loop draws the same data and weights as the family and looks at the same steps; its
-gradient is autograd's.
+[outcome, steps] of each. On a GPU those of Ray share the card, AT_ONCE at a time. The loop draws the same data and
+weights as the family and looks at the same steps; its gradient is autograd's.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
+from cyclopts import run
+from cyclopts.types import ExistingFile
 
 from infra.packing.pack import DIVERGED, GRID
 from trainables import two_layer_relu as family
+
+AT_ONCE = 8  # on a card
+LENT = {"cpu": {"cpu": 1.0}, "cuda": {"cpu": 1.0, "gpu": 1 / AT_ONCE}}  # to a training
 
 Result = tuple[str, int]
 LOOKS = frozenset(GRID)
@@ -41,11 +46,11 @@ def train_one(axes: dict[str, Any], device: str = "cpu") -> Result:
     cell = family.Cell(**axes)
     s = family.State(*(tensor.to(device) for tensor in family.draw(cell, form="plain")))
     W, eta, budget = s.W.clone().requires_grad_(), float(s.eta), int(s.budget)
-    first = float(halved_squares(W, s.X, s.a, s.y))
+    first = float(halved_squares(s.W, s.X, s.a, s.y))
     for k in range(budget + 1):
         loss = halved_squares(W, s.X, s.a, s.y)
         if k in LOOKS or k == budget:
-            value = float(loss)
+            value = float(loss.detach())
             if not math.isfinite(value) or value > DIVERGED * first:
                 return "diverged", k
             if 2 * value / cell.n <= cell.tolerance:
@@ -57,8 +62,8 @@ def train_one(axes: dict[str, Any], device: str = "cpu") -> Result:
     return "unfit", budget
 
 
-def serial(cells: Sequence[dict[str, Any]]) -> list[Result]:
-    return [train_one(cell) for cell in cells]
+def serial(cells: Sequence[dict[str, Any]], device: str = "cpu") -> list[Result]:
+    return [train_one(cell, device) for cell in cells]
 
 
 def joblib(cells: Sequence[dict[str, Any]]) -> list[Result]:
@@ -67,9 +72,9 @@ def joblib(cells: Sequence[dict[str, Any]]) -> list[Result]:
     return list(Parallel(n_jobs=2)(delayed(one_thread)(cell) for cell in cells))
 
 
-def one_thread(cell: dict[str, Any]) -> Result:
+def one_thread(cell: dict[str, Any], device: str = "cpu") -> Result:
     torch.set_num_threads(1)
-    return train_one(cell)
+    return train_one(cell, device)
 
 
 def optuna(cells: Sequence[dict[str, Any]]) -> list[Result]:
@@ -135,30 +140,31 @@ def ended(k: int, loss: float, first: float, goal: float, budget: int) -> str:
     return "fit" if loss <= goal else "unfit" if k == budget else ""
 
 
-def ray_tasks(cells: Sequence[dict[str, Any]]) -> list[Result]:
+def ray_tasks(cells: Sequence[dict[str, Any]], device: str = "cpu") -> list[Result]:
     import ray
 
-    return list(ray.get([ray.remote(one_thread).remote(cell) for cell in cells]))
+    task = ray.remote(one_thread).options(num_gpus=LENT[device].get("gpu", 0))
+    return list(ray.get([task.remote(cell, device) for cell in cells]))
 
 
-def tune_function(cells: Sequence[dict[str, Any]]) -> list[Result]:
+def tune_function(cells: Sequence[dict[str, Any]], device: str = "cpu") -> list[Result]:
     """Ray Tune as its documentation begins: one config a trial, a function."""
     from ray import tune
 
     def trainable(config: dict[str, Any]) -> None:
-        outcome, steps = one_thread(config["cell"])
+        outcome, steps = one_thread(config["cell"], device)
         tune.report({"outcome": outcome, "steps": steps})
 
-    return tuned(trainable, cells, reuse=False)
+    return tuned(trainable, cells, device, reuse=False)
 
 
-def tune_reused(cells: Sequence[dict[str, Any]]) -> list[Result]:
+def tune_reused(cells: Sequence[dict[str, Any]], device: str = "cpu") -> list[Result]:
     """One config a trial, a class whose actors serve the next trial."""
     from ray import tune
 
     class Trial(tune.Trainable):  # type: ignore[misc]
         def step(self) -> dict[str, Any]:
-            outcome, steps = one_thread(self.config["cell"])
+            outcome, steps = one_thread(self.config["cell"], device)
             return {"outcome": outcome, "steps": steps, "done": True}
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -168,17 +174,17 @@ def tune_reused(cells: Sequence[dict[str, Any]]) -> list[Result]:
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             """Nothing: a class without it fails at its end, and its actor is not used again."""
 
-    return tuned(Trial, cells, reuse=True)
+    return tuned(Trial, cells, device, reuse=True)
 
 
-def tuned(trainable: Any, cells: Sequence[dict[str, Any]], reuse: bool) -> list[Result]:
+def tuned(trainable: Any, cells: Sequence[dict[str, Any]], device: str, reuse: bool) -> list[Result]:
     from tempfile import TemporaryDirectory
 
     from ray import tune
 
     with TemporaryDirectory() as folder:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": 1}),
+            tune.with_resources(trainable, LENT[device]),
             param_space={"cell": tune.grid_search(list(cells))},
             tune_config=tune.TuneConfig(reuse_actors=reuse),
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
@@ -190,7 +196,7 @@ def tuned(trainable: Any, cells: Sequence[dict[str, Any]], reuse: bool) -> list[
     return [found[json.dumps(cell)] for cell in cells]
 
 
-PEERS: dict[str, Callable[[Sequence[dict[str, Any]]], list[Result]]] = {
+PEERS: dict[str, Callable[..., list[Result]]] = {
     "Ray Tune, one config a trial": tune_function,
     "Ray Tune, reused actors": tune_reused,
     "Ray tasks": ray_tasks,
@@ -201,8 +207,10 @@ PEERS: dict[str, Callable[[Sequence[dict[str, Any]]], list[Result]]] = {
 }
 
 
-def main(name: str, source: str, target: str) -> None:
-    cells = json.loads(Path(source).read_text())
+def main(name: str, source: ExistingFile, target: Path, device: Literal["cpu", "cuda"] = "cpu") -> None:
+    if name not in PEERS:
+        raise SystemExit(f"no such way: {name}; there are {', '.join(PEERS)}")
+    cells = json.loads(source.read_text())
     torch.set_num_threads(1)
     if "Ray" in name:
         import ray
@@ -210,10 +218,11 @@ def main(name: str, source: str, target: str) -> None:
         ray.init(address="local", include_dashboard=False, log_to_driver=False)
     if "processes" in name:
         joblib(cells[:2])  # its processes start and import torch
+    how = {"device": device} if device != "cpu" else {}
     began = time.perf_counter()
-    results = PEERS[name](cells)
-    Path(target).write_text(json.dumps({"seconds": time.perf_counter() - began, "results": results}))
+    results = PEERS[name](cells, **how)
+    target.write_text(json.dumps({"seconds": time.perf_counter() - began, "results": results}))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

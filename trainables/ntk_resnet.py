@@ -37,6 +37,7 @@ from torch.func import vmap
 
 from trainables import axis, claim, generator
 from trainables._ntk import moments, second_moment
+from trainables._spectrum import ends_by_squaring
 
 VERSION = "1"
 SHAPE = ("n", "m", "d", "depth")
@@ -297,5 +298,5 @@ def limit_kernel(X: Float[Tensor, "n d"], gain: list[float], skip: float) -> Flo
 
 def smallest(K: Float[Tensor, "... n n"]) -> Float[Tensor, "..."]:
     """Smallest eigenvalue; 0 for a kernel that has overflowed, on which the solver would fail."""
-    sane = K.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    return torch.linalg.eigvalsh(torch.where(sane, K, 0.0))[..., 0]
+    K = torch.where(K.isfinite().all(-1, keepdim=True).all(-2, keepdim=True), K, 0.0)
+    return ends_by_squaring([K], [])[0][0] if K.is_cuda else torch.linalg.eigvalsh(K)[..., 0]

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from trainables import axis, claim, generator
 from trainables._best_linear import best_linear, linear_loss, sample_loss, slope
+from trainables._spectrum import extremes
 
 VERSION = "1"
 SHAPE = ("n", "m", "d", "depth", "model")
@@ -314,7 +315,7 @@ def theta_gradient(
 
 def ratios(s: State, top: Float[Tensor, "n m"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Right over left side of eq. (3) at (w, V, theta) and of eq. (4) at (0, V, theta); 0 where they claim nothing."""
-    V2, star = torch.linalg.eigvalsh(s.V @ s.V.mT)[-1], s.w_star.square().sum()
+    V2, star = extremes(s.V @ s.V.mT)[1], s.w_star.square().sum()
     h = output(s, s.X, top)
     gw, gV, _ = gradient(s, s.X, top, slope(h, s.y, s.logistic) / h.shape[0])
     w2 = s.w.square().sum()
@@ -335,9 +336,8 @@ def origin_curvature(s: State, top: Float[Tensor, "n m"]) -> tuple[Float[Tensor,
     Z = s.skip * s.X + top @ s.V.mT / math.sqrt(m)
     A = Z.mT @ Z / n * torch.where(s.logistic, 0.25, 1.0)
     c = (top * slope(0 * s.y, s.y, s.logistic)[:, None]).sum(0) / (n * math.sqrt(m))
-    eigenvalues = torch.linalg.eigvalsh(A)
-    a = eigenvalues[0]
-    return (a - (a.square() + 4 * c.square().sum()).sqrt()) / 2, eigenvalues[-1]
+    a, largest = extremes(A)
+    return (a - (a.square() + 4 * c.square().sum()).sqrt()) / 2, largest
 
 
 def regret(s: State) -> Float[Tensor, ""]:

@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from trainables import axis, claim, generator
+from trainables._spectrum import eigenvalues, ends
 
 VERSION = "5"
 SHAPE = ("n", "m", "d", "dtype")
@@ -256,13 +257,16 @@ def observe(s: State) -> dict[str, Float[Tensor, ""]]:
 
 def measure(s: State) -> dict[str, Float[Tensor, ""]]:
     m, H0, H = s.a.shape[0], gram(s.G, s.Z0), gram(s.G, s.Z)
+    full = m * s.X.shape[1] >= len(H)  # the rank of H is at most m d
+    lowest, (gap, drift) = ends([H0, H] if full else [], [H0 - limit_gram(s.G), H - H0])
+    first, last = lowest if full else [torch.zeros_like(s.eta)] * 2
     rate = (s.r**2).sum().log() - (step(s).r ** 2).sum().log()
     return {
         "mean_squared_residual": (s.r**2).mean(),
-        "lambda_min_init": lambda_min(H0, s),
-        "lambda_min_end": lambda_min(H, s),
-        "gram_init_gap": spectral_norm(H0 - limit_gram(s.G)),
-        "gram_drift": spectral_norm(H - H0),
+        "lambda_min_init": first,
+        "lambda_min_end": last,
+        "gram_init_gap": gap,
+        "gram_drift": drift,
         "rms_over_limit": (movement_squared(s).mean() * m / s.movement).sqrt(),
         "rate": rate,
         "rate_over_limit": rate / (-2 * (1 - s.eta * s.lambda0).log()),
@@ -320,24 +324,6 @@ def limit_gram(G: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
     angle = (norms[:, None] * norms).reciprocal_().mul_(G).clamp(-1, 1).arccos_()
     angle.diagonal().zero_()
     return angle.neg_().add_(math.pi).mul_(G).div_(2 * math.pi)
-
-
-def eigenvalues(S: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
-    """Of a symmetric matrix, ascending; torch.linalg.eigvalsh under vmap computes vectors too, at twice the cost. On a
-    GPU in float64: the solver for float32 takes three times as long there (H100)."""
-    values: Tensor = torch.ops.aten._linalg_eigh(S.double() if S.is_cuda else S, compute_v=False)[0]
-    return values.to(S.dtype)
-
-
-def lambda_min(H: Float[Tensor, "n n"], s: State) -> Float[Tensor, ""]:
-    """Smallest eigenvalue of H, eq. (3): 0 where its rank, at most m d, is below n."""
-    rank = s.a.shape[0] * s.X.shape[1]
-    return eigenvalues(H)[0] if rank >= len(H) else torch.zeros_like(H[0, 0])
-
-
-def spectral_norm(S: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
-    """Spectral norm of a symmetric matrix, to 6 digits: float32 takes half the time on a CPU."""
-    return eigenvalues(S if S.is_cuda else S.float()).abs().max().to(S.dtype)
 
 
 def movement_squared(s: State) -> Float[Tensor, " m"]:

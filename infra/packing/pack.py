@@ -97,14 +97,14 @@ def enter(run: Run, device: str) -> None:
     drawn, states = [], []
     for i in run.live:
         try:
-            states.append(module.draw(run.cells[i]))
+            states.append(placed(module.draw(run.cells[i]), device))
             drawn.append(i)
         except (ArithmeticError, ValueError, torch.linalg.LinAlgError) as error:
             run.rows[i] = failed_row(run, i, f"draw: {error}")
     run.live = drawn
     if run.live:
         run.slots = padded(run.live)
-        stacked = [torch.stack(tensors).to(device) for tensors in zip(*padded(states), strict=True)]
+        stacked = [torch.stack(tensors) for tensors in zip(*padded(states), strict=True)]
         del states  # held twice no longer than it takes
         run.state = module.State(*stacked)
         run.theory |= zip(run.live, per_cell(module.theory, run.state, len(run.live)), strict=True)
@@ -270,6 +270,12 @@ def per_cell(function: Any, state: Any, count: int) -> list[dict[str, Any]]:
 def padded(items: list[Any]) -> list[Any]:
     """At least two: a batch of one would take other kernels, and so other bits."""
     return items * 2 if len(items) == 1 else list(items)
+
+
+def placed(state: Any, device: str) -> Any:
+    """A state on a device; a tensor that stands in it twice is sent once."""
+    sent = {id(tensor): tensor.to(device) for tensor in state}
+    return type(state)(*(sent[id(tensor)] for tensor in state))
 
 
 def select(state: Any, slots: list[int]) -> Any:
