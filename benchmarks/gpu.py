@@ -154,9 +154,9 @@ def packs(device: str, seeds: int) -> Iterator[str]:
 def sweeps(device: str, seeds: int, rounds: int) -> Iterator[str]:
     yield f"`sweeps/width_vs_n.py`, n {GRID['n']}, m {GRID['m']}, d = 32, {seeds} seeds, from nothing: imports,"
     yield "plan, Ray, rows, MLflow, law and report included. The others train the first seeds of the same grid,"
-    yield "without final metrics; those of Ray on an eighth of the card each; imports and the start of Ray not counted. Median"
-    yield f"(least to most) of {rounds} interleaved rounds. Same: trainings with the outcome and the steps that widthlaw"
-    yield "has; a step more or fewer is rounding, which on a GPU depends on the kernel.\n"
+    yield "without final metrics; those of Ray on an eighth of the card each; imports and the start of Ray not"
+    yield f"counted. Median (least to most) of {rounds} interleaved rounds. Same: trainings with the outcome and the"
+    yield "steps that widthlaw has; a step more or fewer is rounding, which on a GPU depends on the kernel.\n"
     yield "| way | trainings | seconds | trainings an hour | widthlaw, times | same |\n|---|---|---|---|---|---|"
     ways = {name: min(count, seeds) for name, count in PEERS.items()}
     taken: dict[str, list[float]] = {name: [] for name in ("widthlaw", *ways)}
