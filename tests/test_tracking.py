@@ -1,16 +1,19 @@
 """The catalogue against the rows it is made of: real shards, a real SQLite store and a real MLflow server."""
 
+import contextlib
 import json
+import sqlite3
 import statistics
 import threading
 from pathlib import Path
+from shutil import copytree
 
 import pyarrow.parquet as pq
 import pytest
 from catalogued import AXES, FAMILY, LAW, SEEDS, point_rows, table, write_rows
 
 from infra.catalogue import grid_points as catalogue
-from infra.catalogue import runs, tracking
+from infra.catalogue import new_runs, runs, tracking
 from infra.catalogue.tracking import Synced
 from infra.store import records
 from infra.store.storage import ResultsError
@@ -47,6 +50,42 @@ def test_a_point_says_what_its_rows_say(tracked: str) -> None:
             assert run.data.tags["verdict"] == sure
             assert run.info.end_time - run.info.start_time == 1500
     assert outcomes == {"fit", "unfit"}
+
+
+def test_runs_written_at_once_are_those_that_mlflows_own_calls_write(
+    tracked: str, tracked_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row of every table, but for ids that MLflow draws and the time of writing."""
+    called = str(copytree(tracked_once, tmp_path / "called"))
+    assert tracking.sync(tracked, tracking.default_uri(tracked)) == Synced(created=6)
+    monkeypatch.setattr(new_runs, "database", lambda _: None)
+    assert tracking.sync(called, tracking.default_uri(called)) == Synced(created=6)
+    assert stored(tracked) == stored(called)
+
+
+def stored(out: str) -> dict[str, list[tuple[object, ...]]]:
+    """The rows of MLflow's tables, runs by name, without the plan's own run (which has times of its own)."""
+    with contextlib.closing(sqlite3.connect(f"file:{out}/mlflow.db?mode=ro", uri=True)) as store:
+        runs = dict(store.execute("SELECT run_uuid, name FROM runs WHERE name LIKE 'n=%'").fetchall())
+        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {}
+        for table in tables:
+            names = [column[1] for column in store.execute(f"PRAGMA table_info({table})")]
+            if "run_uuid" in names:
+                rows = [dict(zip(names, row, strict=True)) for row in store.execute(f"SELECT * FROM {table}")]
+                found[table] = sorted(
+                    tuple(
+                        runs[value]
+                        if name == "run_uuid"
+                        else str(value).replace(row["run_uuid"], "").replace(Path(out).as_uri(), "")
+                        for name, value in row.items()
+                        if name != "timestamp" and row.get("key") != "mlflow.parentRunId"
+                    )
+                    for row in rows
+                    if row["run_uuid"] in runs
+                )
+    assert {name for name, rows in found.items() if rows} == {"runs", "tags", "params", "metrics", "latest_metrics"}
+    return found
 
 
 def test_the_loss_curve_is_the_median_over_seeds_at_steps_that_were_looked_at(tracked: str) -> None:

@@ -35,34 +35,42 @@ def test_a_deleted_store_is_made_again_without_a_word(tracked: str, capfd: pytes
 
 
 def test_a_killed_sync_is_completed_without_duplicates(tracked_once: Path, tmp_path: Path) -> None:
-    """Killed at the fourth point, between the calls that write it: in copies of one process, which loads MLflow."""
-    folders = {call: str(copytree(tracked_once, tmp_path / call)) for call in ("log_batch", "set_terminated")}
+    """Killed at the fourth point, in copies of one process, which loads MLflow: between the calls that write it, as to
+    a server; and in the middle of a transaction of three points, as in a database."""
+    left = {"log_batch": (2, 1, 3), "set_terminated": (2, 1, 3), "INSERT INTO metrics": (3, 0, 3)}
+    folders = {where: str(copytree(tracked_once, tmp_path / where)) for where in left}
     code = f"""
     import os, signal
     from itertools import count
     from mlflow import MlflowClient
-    from infra.catalogue import tracking
-    def killed(call, tracked):
-        whole, calls = getattr(MlflowClient, call), count(1)
-        def until_the_fourth(*given):
-            if next(calls) == 4:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return whole(*given)
-        setattr(MlflowClient, call, until_the_fourth)
+    from sqlalchemy import Engine, event
+    from infra.catalogue import new_runs, tracking
+    def at(number, calls):
+        if next(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def killed(where, tracked):
+        calls = count(1)
+        if where.startswith("INSERT"):
+            new_runs.AT_ONCE = 3
+            event.listen(Engine, "before_cursor_execute", lambda *given: given[2].startswith(where) and at(2, calls))
+        else:
+            new_runs.database = lambda _: None
+            whole = getattr(MlflowClient, where)
+            setattr(MlflowClient, where, lambda *given: (at(4, calls), whole(*given))[1])
         tracking.sync(tracked, tracking.default_uri(tracked))
-    for call, tracked in {folders!r}.items():
+    for where, tracked in {folders!r}.items():
         if not (copy := os.fork()):
             try:
-                killed(call, tracked)
+                killed(where, tracked)
             finally:
                 os._exit(1)
-        print(call, os.WTERMSIG(os.waitpid(copy, 0)[1]))
+        print(os.WTERMSIG(os.waitpid(copy, 0)[1]))
     """
     told = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
-    assert told.stdout.split() == ["log_batch", "9", "set_terminated", "9"], told.stderr
-    for tracked in folders.values():
+    assert told.stdout.split() == ["9"] * len(left), told.stderr
+    for where, tracked in folders.items():
         uri = tracking.default_uri(tracked)
-        assert tracking.sync(tracked, uri) == Synced(created=2, updated=1, unchanged=3)
+        assert tracking.sync(tracked, uri) == Synced(*left[where]), where
         assert len(table(uri)) == 7
         assert tracking.sync(tracked, uri) == Synced(unchanged=6)
 

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from analysis.titles import naming_axes, plan_title
 from infra.catalogue import grid_points as catalogue
 from infra.catalogue import views
 from infra.catalogue.mlflow_calls import TrackingError, artifact_folder, metric, parameters, redacted, tags
+from infra.catalogue.new_runs import NewRun, write
 
 PLAN, POINT, DIGEST = views.PLAN, views.POINT, "widthlaw.digest."
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
@@ -81,27 +83,43 @@ def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple
     return mlflow.create_run(experiment_id, tags=labels, run_name=plan_title(plan)), children
 
 
-def write_child(
-    mlflow: Any, parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
-) -> Literal["created", "updated", "unchanged"]:
-    """Make the run of one grid point say what its rows say. A run counts as written once it is FINISHED."""
+def child(
+    parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
+) -> tuple[NewRun | None, list[Any]]:
+    """The run to be written for a grid point, if none of those ``found`` says what its rows say, and those of them that
+    go then. A run counts as written once it is FINISHED."""
     own = {PARENT: parent.info.run_id, views.ORDER: views.order(point.axes, naming_axes(plan))}
     own |= {PLAN: plan["plan_id"], POINT: point.point_id, views.VERDICT: views.verdict(point.counts, plan["level"])}
     good = [run for run in found if run.info.status == "FINISHED" and says(run, own, point)][:1]
-    if not good:
-        noted = found[0].data.tags if found else {}  # what a reader noted on the old run stays
-        labels = {name: value for name, value in noted.items() if name != "mlflow.runName"} | own
-        start, end = catalogue.time_span(point.rows)
-        run = mlflow.create_run(parent.info.experiment_id, start, labels, point.name)
-        numbers = catalogue.numbers(point)
-        curve = [metric(LOSS, value, step) for step, value in catalogue.loss_curve(point.rows)]
-        metrics = [metric(name, value) for name, value in numbers.items() if not (curve and name == LOSS)] + curve
-        mlflow.log_batch(run.info.run_id, metrics, parameters(point.axes))
-        mlflow.set_terminated(run.info.run_id, "FINISHED", end)
-    for run in found:
-        if run not in good:
+    stale = [run for run in found if run not in good]
+    if good:
+        return None, stale
+    noted = found[0].data.tags if found else {}  # what a reader noted on the old run stays
+    labels = {name: value for name, value in noted.items() if name != "mlflow.runName"} | own
+    numbers = catalogue.numbers(point)
+    curve = [metric(LOSS, value, step) for step, value in catalogue.loss_curve(point.rows)]
+    metrics = [metric(name, value) for name, value in numbers.items() if not (curve and name == LOSS)] + curve
+    start, end = catalogue.time_span(point.rows)
+    return NewRun(point.name, start, end, labels, metrics, point.axes), stale
+
+
+def write_children(
+    mlflow: Any,
+    parent: Any,
+    plan: Mapping[str, Any],
+    points: Sequence[catalogue.Point],
+    found: Mapping[str, Sequence[Any]],
+) -> Counter[str]:
+    """Make the runs of grid points say what their rows say: how many were ``created``, ``updated``, ``unchanged``."""
+    made = [child(parent, plan, point, found.get(point.point_id, [])) for point in points]
+    write(mlflow, parent.info.experiment_id, [new for new, _ in made if new])
+    for _, stale in made:
+        for run in stale:
             mlflow.delete_run(run.info.run_id)
-    return "unchanged" if good else "updated" if found else "created"
+    known = [bool(found.get(point.point_id)) for point in points]
+    return Counter(
+        "unchanged" if not new else "updated" if old else "created" for (new, _), old in zip(made, known, strict=True)
+    )
 
 
 def much_is_new(plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]) -> bool:

@@ -1,8 +1,8 @@
 """MLflow: the catalogue of what the rows say. The rows are the truth; everything here can be made again from them.
 
-One experiment per sweep, one parent run per plan, one child run per grid point. A child is written once: created,
-filled with one batch, finished. One that is unfinished or out of date is written anew and the old one deleted: MLflow
-cannot take a point back out of a metric's history. A sync that is killed is therefore completed by the next.
+One experiment per sweep, one parent run per plan, one child run per grid point. A child is written once, finished. One
+that is unfinished or out of date is written anew and the old one deleted: MLflow cannot take a point back out of a
+metric's history. A sync that is killed is therefore completed by the next.
 One writer at a time: two processes that sync the same store would write the same children twice.
 """
 
@@ -29,6 +29,7 @@ from infra.catalogue.mlflow_calls import (
     redacted,
     ui_command,
 )
+from infra.catalogue.new_runs import at_once
 from infra.store import records, storage
 from infra.store.storage import ResultsError, first_line
 
@@ -86,12 +87,13 @@ def sync(
                 parent, children = runs.find_runs(mlflow, runs.experiment(mlflow, tracking_uri, plan), plan)
                 runs.check_place(tracking_uri, parent)
                 runs.note(mlflow, parent, plan)
-                for point in catalogue.points(plan, rows):
+                points = catalogue.points(plan, rows)
+                if over:
+                    points = [one for one in points if runs.much_is_new(plan, one, children.get(one.point_id, []))]
+                for i in range(0, len(points), some := at_once(mlflow)):
                     if over and over.is_set():
                         return Synced(**counts)
-                    if over and not runs.much_is_new(plan, point, children.get(point.point_id, [])):
-                        continue
-                    counts[runs.write_child(mlflow, parent, plan, point, children.get(point.point_id, []))] += 1
+                    counts += runs.write_children(mlflow, parent, plan, points[i : i + some], children)
                 runs.write_parent(mlflow, parent, plan, rows, law, files, final=over is None)
     return Synced(**counts)
 
