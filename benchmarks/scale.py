@@ -27,7 +27,13 @@ from cyclopts.validators import Number
 
 GRID = {"n": "8:64:quarter-octave", "m": "8:128:quarter-octave"}  # 13 by 17 grid points, times d
 DEPTHS = {"random_features": "3,5", "two_layer_relu": "8,16"}
-ASKED = {"planning": (1_000_000, 60), "going on": (100_000, 20), "catalogue": (20_000, 60), "report": (1_000_000, 60)}
+ASKED = {
+    "planning": (1_000_000, 60),
+    "going on": (100_000, 20),
+    "command": (100_000, None),
+    "catalogue": (20_000, 60),
+    "report": (1_000_000, 60),
+}
 TRAINED = (10_000, 40_000)  # really: what the driver holds while it trains so many
 SEEDS_OF = {
     "catalogue": 10,
@@ -113,6 +119,22 @@ def going_on(asked: Any) -> None:
     training.recorded_counts(out, plan_file.manifest(asked))
 
 
+def command(asked: Any) -> None:
+    """The real command, to its end: nothing is to be trained, report and catalogue are made."""
+    from infra import driver
+
+    run_command(asked, driver.conclude)
+
+
+def run_command(asked: Any, end: Any) -> None:
+    from infra import driver
+    from sweeps.width_vs_n import SWEEP
+
+    argv = [f"--{name}={','.join(map(str, values))}" for name, values in asked.axes.items()]
+    options = [f"--seeds={asked.options.seeds}", f"--out={asked.options.out}", f"--family={asked.family}"]
+    assert driver.answer(SWEEP, [*argv, *options], end=end) == 0
+
+
 def catalogue(asked: Any) -> None:
     from infra.catalogue import tracking
 
@@ -143,12 +165,7 @@ def report(asked: Any) -> None:
 
 def training(asked: Any) -> None:
     """The real command, from its start to the end of the training, on an MLflow store of its own."""
-    from infra import driver
-    from sweeps.width_vs_n import SWEEP
-
-    argv = [f"--{name}={','.join(map(str, values))}" for name, values in asked.axes.items()]
-    options = [f"--seeds={asked.options.seeds}", f"--out={asked.options.out}", f"--family={asked.family}"]
-    assert driver.answer(SWEEP, [*argv, *options], end=lambda *_: 0) == 0
+    run_command(asked, lambda *_: 0)
 
 
 def measure(what: str, family: str, trainings: int, out: str) -> tuple[float, float, int]:
@@ -162,7 +179,7 @@ def measure(what: str, family: str, trainings: int, out: str) -> tuple[float, fl
 def only(what: str, family: str, trainings: str, out: str) -> None:
     """One entry: prints KiB at most and the number of trainings."""
     asked = request(family, int(trainings), out, SEEDS_OF.get(what.removeprefix("write ")))
-    entries = {"planning": planning, "going on": going_on, "catalogue": catalogue, "report": report,
+    entries = {"planning": planning, "going on": going_on, "catalogue": catalogue, "report": report, "command": command,
                "training": training, "bare runs": bare_runs}  # fmt: skip
     (write_rows if what.startswith("write") else entries[what])(asked)
     count = asked.options.seeds * int(np.prod([len(values) for values in asked.axes.values()]))
@@ -192,8 +209,8 @@ def main(largest: Annotated[int, Parameter(validator=Number(gte=10_000))] = 1_00
         "# Large sweeps",
         "",
         f"Written by `python benchmarks/scale.py {largest}`; seconds from a process's start, with imports. Planning",
-        "finds a tenth of the trainings recorded; going on finds all of them, and is the way to the training alone:",
-        "report and catalogue, which the command brings up to date then, have lines of their own.",
+        "finds a tenth of the trainings recorded; going on finds all of them, and is the way to the training alone;",
+        "command is the whole command then, to its end: report, and a catalogue that is empty before.",
         "",
         "| what | family | trainings | s | GiB | asked for |",
         "|---|---|---|---|---|---|",
@@ -205,8 +222,8 @@ def main(largest: Annotated[int, Parameter(validator=Number(gte=10_000))] = 1_00
             with TemporaryDirectory() as out:
                 measure(f"write {what}", family, size // 10 if what == "planning" else size, out)
                 took, memory, count = measure(what, family, size, out)
-            bar = f"at most {seconds} s" + (f", {MEMORY:g} GiB" if what == "planning" else "")
-            short += [f"{what}, {family}"] if size == trainings and took > seconds else []
+            bar = f"at most {seconds} s" + (f", {MEMORY:g} GiB" if what == "planning" else "") if seconds else ""
+            short += [f"{what}, {family}"] if seconds and size == trainings and took > seconds else []
             lines.append(
                 f"| {what} | {family} | {count:,} | {took:.1f} | {memory:.2f} | {bar if size == trainings else ''} |"
             )

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
@@ -16,6 +16,7 @@ from analysis.titles import fixed, naming_axes, short
 from infra.store import records
 from infra.store.schema import HEAD, OUTCOMES
 
+COUNTS = ("trainings", *OUTCOMES)
 CURVE = 24  # steps of a loss curve
 NOT_MEASURED = {"success", "pack_seconds", "threads", "worker"}  # numbers that are not a median over seeds
 
@@ -31,20 +32,22 @@ class Point:
     rows: pa.Table
 
 
-def points(plan: Mapping[str, Any], rows: pa.Table) -> list[Point]:
+def points(plan: Mapping[str, Any], rows: pa.Table) -> Iterator[Point]:
     """The recorded grid points of a plan, from its rows, in the order of the axes that name them."""
     if not len(rows):
-        return []
+        return
     where: dict[str, list[int]] = {}
     for i, identity in enumerate(rows["point_id"].to_pylist()):
         where.setdefault(identity, []).append(i)
     axes, naming, outcomes = axis_names(rows), naming_axes(plan), rows["outcome"].to_pylist()
     firsts = rows.select(axes).take([indices[0] for indices in where.values()]).to_pylist()
-    found = []
-    for (identity, indices), values in zip(where.items(), firsts, strict=True):
+    order = sorted(
+        zip(where.items(), firsts, strict=True),
+        key=lambda one: tuple(one[1][name] for name in naming if name in one[1]),
+    )
+    for (identity, indices), values in order:
         counts = outcome_counts([outcomes[i] for i in indices])
-        found.append(Point(identity, label(values, naming), values, counts, rows.take(indices)))
-    return sorted(found, key=lambda point: tuple(point.axes[name] for name in naming if name in point.axes))
+        yield Point(identity, label(values, naming), values, counts, rows.take(indices))
 
 
 def axis_names(rows: pa.Table) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,7 +23,7 @@ PLAN, POINT, DIGEST = views.PLAN, views.POINT, "widthlaw.digest."
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # for the list of experiments; see views
 LOSS = "median loss"  # the one metric with steps
-PAGE = 1000
+PAGE = 200  # runs that MLflow gives at a time, with all their numbers
 TAG_LENGTH = 8000  # MLflow's limit on a tag's value
 
 
@@ -67,34 +68,49 @@ def check_place(tracking_uri: str, run: Any) -> None:
         )
 
 
-def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple[Any, dict[str, list[Any]]]:
+@dataclass(frozen=True)
+class Found:
+    """What is kept of a grid point's run: MLflow's own objects, with all numbers, would take much memory."""
+
+    run_id: str
+    finished: bool
+    tags: dict[str, str]
+    counts: dict[str, float]  # trainings and outcomes
+
+
+def find_runs(mlflow: Any, experiment_id: str, plan: Mapping[str, Any]) -> tuple[Any, dict[str, list[Found]]]:
     """The plan's own run, created if need be, and its points' runs by point_id."""
-    runs, token, query = [], None, f"tags.`{PLAN}` = '{plan['plan_id']}'"
+    parents: list[Any] = []
+    children: dict[str, list[Found]] = {}
+    token, query = None, f"tags.`{PLAN}` = '{plan['plan_id']}'"
     while token != "":
-        found = mlflow.search_runs([experiment_id], query, max_results=PAGE, page_token=token)
-        runs += found
-        token = found.token or ""
-    children: dict[str, list[Any]] = {}
-    for run in runs:
-        children.setdefault(run.data.tags.get(POINT, ""), []).append(run)
-    if parents := children.pop("", []):
+        page = mlflow.search_runs([experiment_id], query, max_results=PAGE, page_token=token)
+        for run in page:
+            if point := run.data.tags.get(POINT):
+                counts = {name: run.data.metrics[name] for name in catalogue.COUNTS if name in run.data.metrics}
+                found = Found(run.info.run_id, run.info.status == "FINISHED", dict(run.data.tags), counts)
+                children.setdefault(point, []).append(found)
+            else:
+                parents.append(run)
+        token = page.token or ""
+    if parents:
         return min(parents, key=lambda run: (run.info.start_time, run.info.run_id)), children
     labels = {PLAN: plan["plan_id"]}
     return mlflow.create_run(experiment_id, tags=labels, run_name=plan_title(plan)), children
 
 
 def child(
-    parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]
-) -> tuple[NewRun | None, list[Any]]:
+    parent: Any, plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Found]
+) -> tuple[NewRun | None, list[Found]]:
     """The run to be written for a grid point, if none of those ``found`` says what its rows say, and those of them that
     go then. A run counts as written once it is FINISHED."""
     own = {PARENT: parent.info.run_id, views.ORDER: views.order(point.axes, naming_axes(plan))}
     own |= {PLAN: plan["plan_id"], POINT: point.point_id, views.VERDICT: views.verdict(point.counts, plan["level"])}
-    good = [run for run in found if run.info.status == "FINISHED" and says(run, own, point)][:1]
+    good = [run for run in found if run.finished and run.tags.items() >= own.items() and run.counts == point.counts][:1]
     stale = [run for run in found if run not in good]
     if good:
         return None, stale
-    noted = found[0].data.tags if found else {}  # what a reader noted on the old run stays
+    noted = found[0].tags if found else {}  # what a reader noted on the old run stays
     labels = {name: value for name, value in noted.items() if name != "mlflow.runName"} | own
     numbers = catalogue.numbers(point)
     curve = [metric(LOSS, value, step) for step, value in catalogue.loss_curve(point.rows)]
@@ -108,31 +124,25 @@ def write_children(
     parent: Any,
     plan: Mapping[str, Any],
     points: Sequence[catalogue.Point],
-    found: Mapping[str, Sequence[Any]],
+    found: Mapping[str, Sequence[Found]],
 ) -> Counter[str]:
     """Make the runs of grid points say what their rows say: how many were ``created``, ``updated``, ``unchanged``."""
     made = [child(parent, plan, point, found.get(point.point_id, [])) for point in points]
     write(mlflow, parent.info.experiment_id, [new for new, _ in made if new])
     for _, stale in made:
         for run in stale:
-            mlflow.delete_run(run.info.run_id)
+            mlflow.delete_run(run.run_id)
     known = [bool(found.get(point.point_id)) for point in points]
     return Counter(
         "unchanged" if not new else "updated" if old else "created" for (new, _), old in zip(made, known, strict=True)
     )
 
 
-def much_is_new(plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Any]) -> bool:
+def much_is_new(plan: Mapping[str, Any], point: catalogue.Point, found: Sequence[Found]) -> bool:
     """Whether a grid point has no run yet, all of its trainings, or twice as many as its run tells of: so that none is
     written anew for each pack while the sweep goes on."""
-    told = max((run.data.metrics.get("trainings", 0.0) for run in found), default=0.0)
+    told = max((run.counts.get("trainings", 0.0) for run in found), default=0.0)
     return bool(point.counts["trainings"] >= (2 * told if plan.get("adaptive") else min(2 * told, plan["seeds"])))
-
-
-def says(run: Any, own: Mapping[str, str], point: catalogue.Point) -> bool:
-    """Whether a run has the tags ``own`` and the point's numbers of trainings and outcomes."""
-    counts = {name: run.data.metrics.get(name) for name in point.counts}
-    return run.data.tags.items() >= own.items() and counts == point.counts
 
 
 def write_parent(

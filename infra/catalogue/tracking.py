@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,14 @@ def sync(
                 parent, children = runs.find_runs(mlflow, runs.experiment(mlflow, tracking_uri, plan), plan)
                 runs.check_place(tracking_uri, parent)
                 runs.note(mlflow, parent, plan)
-                points = catalogue.points(plan, rows)
-                if over:
-                    points = [one for one in points if runs.much_is_new(plan, one, children.get(one.point_id, []))]
-                for i in range(0, len(points), some := at_once(mlflow)):
+                points, some = catalogue.points(plan, rows), at_once(mlflow)
+                news = (
+                    one for one in points if not over or runs.much_is_new(plan, one, children.get(one.point_id, []))
+                )
+                while part := list(islice(news, some)):
                     if over and over.is_set():
                         return Synced(**counts)
-                    counts += runs.write_children(mlflow, parent, plan, points[i : i + some], children)
+                    counts += runs.write_children(mlflow, parent, plan, part, children)
                 runs.write_parent(mlflow, parent, plan, rows, law, files, final=over is None)
     return Synced(**counts)
 

@@ -39,6 +39,7 @@ DUPLICATES_KEY = b"widthlaw.duplicates"
 TUNING_SEED = 1_000_000  # seeds from here on are those of trainings that tune a knob: no law uses them
 RANKS = {"failed": 0, "stalled": 1}  # of a cell's rows the one of the highest rank counts; 2 for the others
 LARGEST_PLAN = 2**26  # bytes
+JOINED = 64  # shards that are joined while others are read
 READERS = 4  # shards read at a time: those of an object store are waited for
 
 
@@ -73,16 +74,27 @@ def read_rows(
             return Foreign(path, first_line(error)) if is_there(filesystem, path) else None
         return only(table, pc.equal(table["family"], family)) if family else table
 
-    with ThreadPoolExecutor(READERS) as threads:
-        found = list(threads.map(one, files))
-    foreign += [file for file in found if isinstance(file, Foreign)]
-    tables = [table for table in found if isinstance(table, pa.Table) and len(table)]
-    if not tables:
-        return pa.table({}), foreign
+    tables: list[pa.Table] = []
+    joined: list[pa.Table] = []
     try:
-        return deduplicated(pa.concat_tables(tables, promote_options="permissive")), foreign
+        with ThreadPoolExecutor(READERS) as threads:
+            for found in threads.map(one, files):
+                if isinstance(found, Foreign):
+                    foreign.append(found)
+                elif found is not None and len(found):
+                    tables.append(found)
+                if len(tables) == JOINED:
+                    joined.append(together(tables))
+                    tables = []
+        joined += [together(tables)] if tables else []
+        return (deduplicated(together(joined)) if joined else pa.table({})), foreign
     except pa.ArrowException as error:
         raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
+
+
+def together(tables: list[pa.Table]) -> pa.Table:
+    """One table of several, in one piece: a piece of each column of each shard would take more than what is in it."""
+    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
 
 
 def sound_rows(out: str, family: str | None = None, columns: list[str] | None = None) -> pa.Table:
