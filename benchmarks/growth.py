@@ -26,6 +26,7 @@ import torch
 from cyclopts import run
 from cyclopts.types import PositiveInt
 from matplotlib.figure import Figure
+from peak import peak
 from speed_table import spread
 
 import trainables
@@ -96,18 +97,6 @@ def to_the_end(axis: str, value: int) -> Point:
         per_step = costs.cost(FAMILY, replace(of[0], seed=0)).flops_per_step
         flops += per_step * sum(row["steps"] for row in pack.rows(run))
     return Point(axis, len(asked) if axis == "trainings" else value, len(asked), flops, time.process_time() - began)
-
-
-def peak() -> float:
-    """FLOP/s of one core in a product of two float64 matrices that stay in its cache; the best of several."""
-    a = torch.randn(384, 384, dtype=torch.float64)
-    best = 0.0
-    for _ in range(40):
-        began = time.perf_counter()
-        for _ in range(4):
-            a @ a
-        best = max(best, 4 * 2 * 384**3 / (time.perf_counter() - began))
-    return best
 
 
 def slope(points: list[Point], of: str) -> float:

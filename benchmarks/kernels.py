@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from cyclopts import run
 from cyclopts.types import PositiveInt
+from peak import peak
 from speed_table import spread
 
 import trainables
@@ -84,12 +85,6 @@ def typical(family: str) -> Any:
     return sorted(points, key=lambda point: costs.cost(family, point).flops_per_step)[len(points) // 2]
 
 
-def peak(dtype: torch.dtype) -> Callable[[], Any]:
-    left, right = torch.randn(2, 1024, 1024, dtype=dtype, generator=torch.Generator().manual_seed(0))
-    out = torch.empty_like(left)
-    return lambda: torch.mm(left, right, out=out)
-
-
 def products(shape: Shape, pack: int) -> Callable[[], Any]:
     """The matrix products of STEPS steps of a pack and nothing else, on as many cells at a time as the step takes."""
     n, m, d = shape
@@ -133,13 +128,14 @@ def families(rounds: int) -> list[str]:
 
 def shares(rounds: int) -> list[str]:
     lines = ["", "## Share of the matrix-product peak", "",
-             "`two_layer_relu`, float64: operations of the step's matrix products a second over those of a product of",
-             "1024 x 1024 matrices. Gram form up to n = 2 d (2 n^2 m operations), else plain (4 n m d). Last column:",
+             "`two_layer_relu`, float64: operations of the step's matrix products a second over those of the fastest",
+             "product of square matrices (`peak.py`). Gram form up to n = 2 d (2 n^2 m operations), else plain (4 n m d).",
+             "Last column:",
              "the same products without the step around them (mask, clamp, output: three passes over n m numbers),",
              "what no step made of torch's kernels can pass at this shape.", "",
              "| d | n | m | pack | form | the step, % | its products alone, % |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
-    best, reached, possible = peak(torch.float64), Counter[int](), Counter[int]()
+    reached, possible = Counter[int](), Counter[int]()
     cell = trainables.load("two_layer_relu").Cell
     packs = {shape: pack_of("two_layer_relu", cell(**dict(zip("nmd", shape, strict=True)))) for shape in SHAPES}
     steps = {shape: stepping("two_layer_relu", cells) for shape, cells in packs.items()}
@@ -148,7 +144,7 @@ def shares(rounds: int) -> list[str]:
     for _ in range(rounds):
         for n, m, d in SHAPES:
             flops = len(packs[n, m, d]) * (2.0 * n * n * m if n <= 2 * d else 4.0 * n * m * d)
-            of_peak = 100 * flops * STEPS / (2 * 1024**3 * rate(best))
+            of_peak = 100 * flops * STEPS / peak(SECONDS)
             found[n, m, d].append((of_peak * rate(steps[n, m, d]), of_peak * rate(bare[n, m, d])))
     for (n, m, d), pairs in found.items():
         form, (step, alone) = "Gram" if n <= 2 * d else "plain", map(list, zip(*pairs, strict=True))

@@ -28,6 +28,7 @@ import pandas as pd
 import psutil
 from cyclopts import run
 from cyclopts.types import PositiveInt
+from peak import of_cores
 from speed_table import write
 
 from infra.store import records
@@ -105,19 +106,6 @@ def widthlaw(seeds: int, folder: Path, *options: str) -> tuple[dict[str, Any], A
     return found | {name: float(value) for name, value in counts.items()}, rows
 
 
-def peak() -> float:
-    """Operations a second of a matrix product on both cores, float64, the best of 20."""
-    code = (
-        "import time, torch; a = torch.randn(2, 2048, 2048, dtype=torch.float64); out = a[0] @ a[1]; best = 0\n"
-        "for _ in range(20):\n"
-        "    began = time.perf_counter(); torch.mm(a[0], a[1], out=out)\n"
-        "    best = max(best, 2 * 2048**3 / (time.perf_counter() - began))\n"
-        "print(best)"
-    )
-    environment = os.environ | {"OMP_NUM_THREADS": "2"}
-    return float(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
-
-
 def sample(rows: Any, name: str, round_: int) -> Any:
     """The cells that a peer trains in a round: every k-th by cost, others each round; of vmap whole points."""
     flops = rows.n * rows.m * rows.d * (rows.end + 1)
@@ -159,7 +147,7 @@ def main(rounds: PositiveInt = 3, seeds: PositiveInt = 64) -> None:
         with TemporaryDirectory() as name:
             ours, rows = widthlaw(seeds, Path(name) / "results")
             whole, _ = widthlaw(seeds, Path(name) / "whole", "--to-the-end")
-            one: dict[str, Any] = {"widthlaw": ours | {"peak": peak()}, "to the end": whole}
+            one: dict[str, Any] = {"widthlaw": ours | {"peak": of_cores(2)}, "to the end": whole}
             print(
                 f"round {round_ + 1} of {rounds}: widthlaw {ours['seconds']:.0f} s for {ours['cells']:.0f} cells",
                 flush=True,
