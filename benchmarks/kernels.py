@@ -129,8 +129,8 @@ def families(rounds: int) -> list[str]:
 def shares(rounds: int) -> list[str]:
     lines = ["", "## Share of the matrix-product peak", "",
              "`two_layer_relu`, float64: operations of the step's matrix products a second over those of the fastest",
-             "product of square matrices (`peak.py`). Gram form up to n = 2 d (2 n^2 m operations), else plain (4 n m d).",
-             "Last column:",
+             "product of square matrices (`peak.py`). Gram form up to n = 2 d (2 n^2 m operations), else plain",
+             "(4 n m d). Last column:",
              "the same products without the step around them (mask, clamp, output: three passes over n m numbers),",
              "what no step made of torch's kernels can pass at this shape.", "",
              "| d | n | m | pack | form | the step, % | its products alone, % |",

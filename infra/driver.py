@@ -63,7 +63,8 @@ def run(request: Request, end: Ending) -> int:
         if trials := training.tuning_trials(request, cells):
             training.tell(request, f"pricing {len(trials):,} trainings that tune, value by value")
         left = missing + plan.unrecorded(family, trials, known)
-        storage.tell(estimate.dry_run(family, [*cells, *trials], left, gpus=bool(request.options.gpus)))
+        how = {"gpus": bool(request.options.gpus), "to_the_end": training.to_the_end(request)}
+        storage.tell(estimate.dry_run(family, [*cells, *trials], left, **how))
         return 0
     if COPIED in storage.locate(out)[1]:
         raise PlanError(

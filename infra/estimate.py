@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import trainables
 from infra.packing import pack
 from infra.planning import costs, plan
 from infra.planning.packs import Pack
@@ -13,7 +14,9 @@ SAMPLE_SECONDS = 1.0  # how long the costliest pack is trained to learn the spee
 START_SECONDS = 20  # until the first pack trains, and from the last to the report
 
 
-def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any], *, gpus: bool = False) -> str:
+def dry_run(
+    family: str, cells: Sequence[Any], missing: Sequence[Any], *, gpus: bool = False, to_the_end: bool = True
+) -> str:
     """Trainings, packs, FLOPs and memory from drawn examples, time from a trained sample; as text."""
     cpus = os.cpu_count() or 1
     packs = plan.packs(family, missing, at_least=cpus)
@@ -33,6 +36,8 @@ def dry_run(family: str, cells: Sequence[Any], missing: Sequence[Any], *, gpus: 
             f"time       at most about {minutes:.1f} min, {START_SECONDS} s of it to start and end; "
             f"measured {rate / 1e9:.2g} GFLOP/s a CPU, {each_step * 1e6:.0f} us a step of the smallest pack",
         ]
+        if not to_the_end and hasattr(trainables.load(family), "reach"):
+            lines.append("stops      trainings whose loss would end too high end sooner; --to-the-end stops none")
         lines += (
             ["GPUs       packs and time are for this machine's CPUs: what GPUs take is seen once they train"]
             if gpus

@@ -19,6 +19,7 @@ from infra.sweep import Sweep
 TEXTS = {"seeds": int, "trainings": int, "target_se": float}  # options that may be left out, and what they hold
 TARGET = 0.02  # standard error of the exponent
 LIMITS = ("target_se", "trainings", "minutes", "flops")  # of an adaptive search
+SEEKING = ("adaptive", *LIMITS, "level", "to_the_end")  # options that say nothing where no threshold is sought
 
 
 @Parameter(name="*")
@@ -214,15 +215,21 @@ def command_for(sweep: Sweep, family: str, fields: Sequence[Any], preset: dict[s
 
     ``TEXTS`` are text here, to be read like the numbers of an axis, and None where they are not given.
     """
+    kinds = get_type_hints(Options)
     told = {name: hint.__metadata__ for name, hint in get_type_hints(Options, include_extras=True).items()}
     presets = {"family": family, "out": f"results/{sweep.name}-{family}"}
     axes: list[tuple[str, Any, Any]] = [
         (name, Annotated[str, *told[name]], dataclasses.field(default=default)) for name, default in presets.items()
     ]
     usual = {"seeds": str(sweep.seeds), "target_se": f"{TARGET:g}"}
+    hidden = () if sweep.critical else SEEKING
     for name in TEXTS:
-        hint: Any = Annotated[str | None, *told[name], Parameter(show_default=usual.get(name))]
+        hint: Any = Annotated[str | None, *told[name], Parameter(show_default=usual.get(name), show=name not in hidden)]
         axes.append((name, hint, dataclasses.field(default=None)))
+    for option in dataclasses.fields(Options):
+        if option.name in hidden and option.name not in TEXTS:
+            hint = Annotated[kinds[option.name], *told[option.name], Parameter(show=False)]
+            axes.append((option.name, hint, dataclasses.field(default=option.default)))
     for axis in fields:
         default = preset.get(axis.name, "")
         shown = default or ("" if axis.default is dataclasses.MISSING else str(axis.default))

@@ -39,7 +39,7 @@ DUPLICATES_KEY = b"widthlaw.duplicates"
 TUNING_SEED = 1_000_000  # seeds from here on are those of trainings that tune a knob: no law uses them
 RANKS = {"failed": 0, "stalled": 1}  # of a cell's rows the one of the highest rank counts; 2 for the others
 LARGEST_PLAN = 2**26  # bytes
-JOINED = 64  # shards that are joined while others are read
+JOINED = 64  # shards that are joined to one piece, where they are small, while others are read
 READERS = 4  # shards read at a time: those of an object store are waited for
 
 
@@ -84,17 +84,17 @@ def read_rows(
                 elif found is not None and len(found):
                     tables.append(found)
                 if len(tables) == JOINED:
-                    joined.append(together(tables))
+                    small = sum(table.nbytes for table in tables) < JOINED * shards.PIECE
+                    joined += [together(tables).combine_chunks()] if small else tables
                     tables = []
-        joined += [together(tables)] if tables else []
-        return (deduplicated(together(joined)) if joined else pa.table({})), foreign
+        tables = joined + tables
+        return (deduplicated(together(tables)) if tables else pa.table({})), foreign
     except pa.ArrowException as error:
         raise ResultsError(f"the rows in {out} do not fit together: {first_line(error)}; read one family") from None
 
 
-def together(tables: list[pa.Table]) -> pa.Table:
-    """One table of several, in one piece: a piece of each column of each shard would take more than what is in it."""
-    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+def together(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def sound_rows(out: str, family: str | None = None, columns: list[str] | None = None) -> pa.Table:

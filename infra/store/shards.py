@@ -9,9 +9,10 @@ from infra.store.storage import UNREADABLE, ResultsError, locate
 NEEDED = ("cell_id", "family", "outcome")  # what reading itself asks of a shard
 LARGEST = 2**30  # bytes of a shard when read; ours have a few MB
 AT_ONCE = 1024  # rows
+PIECE = 2**15  # bytes of a table below which its pieces, one a column, take more than what is in them
 SMALL, KEPT = 2**18, 2**10  # bytes of a shard that is remembered, and how many are: a quarter of a GiB in all
 Expected = tuple[str, pa.Schema]  # a family and its schema
-remembered: dict[tuple[str, str, int, int], pa.Buffer] = {}  # by folder, path, ns of the last change, bytes
+remembered: dict[tuple[str, str, int, int], pa.Table | pa.Buffer] = {}  # by folder, path, ns of the last change, bytes
 
 
 def read(out: str, path: str, columns: list[str] | None, expected: Expected | None) -> pa.Table:
@@ -21,16 +22,16 @@ def read(out: str, path: str, columns: list[str] | None, expected: Expected | No
     info = locate(out)[0].get_file_info(path)
     known = out, path, info.mtime_ns, info.size
     whole = columns is None and info.mtime_ns is not None  # not every store says when
-    if whole and (buffer := remembered.get(known)):
-        return checked(pa.ipc.open_stream(buffer).read_all(), expected)
+    if whole and (kept := remembered.get(known)):
+        return checked(kept if isinstance(kept, pa.Table) else pa.ipc.open_stream(kept).read_all(), expected)
     table = read_again(out, path, columns)
     if whole and table.nbytes <= SMALL and len(remembered) < KEPT:
-        remembered[known] = buffered(table)
+        remembered[known] = table if table.nbytes > PIECE else buffered(table)
     return checked(table, expected)
 
 
 def buffered(table: pa.Table) -> pa.Buffer:
-    """A table in one piece of memory: as one it takes a kilobyte a column besides."""
+    """A table in one piece of memory."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
