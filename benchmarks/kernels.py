@@ -93,8 +93,9 @@ def products(shape: Shape, pack: int) -> Callable[[], Any]:
     cells: list[tuple[torch.Tensor, ...]] = []
     for i in range(parts):
         size = (i + 1) * pack // parts - i * pack // parts
-        X = torch.linalg.qr(torch.randn(size, n, d, dtype=torch.float64, generator=rng)).Q  # so that nothing grows
-        Z, W = torch.randn(size, n, m, dtype=torch.float64, generator=rng), torch.empty(size, m, d, dtype=torch.float64)
+        X = torch.linalg.qr(torch.randn(size, n, d, dtype=torch.float64, generator=rng)).Q.contiguous()  # none grows
+        Z = torch.randn(size, n, m, dtype=torch.float64, generator=rng)
+        W = torch.empty(size, d, m, dtype=torch.float64) if d < m else torch.empty(size, m, d, dtype=torch.float64).mT
         cells.append((X, X @ X.mT, Z.clone(), Z, W))
 
     def block() -> None:
@@ -103,8 +104,8 @@ def products(shape: Shape, pack: int) -> Callable[[], Any]:
                 if n <= 2 * d:
                     torch.bmm(G, C, out=Z)
                 else:
-                    torch.bmm(Z.mT, X, out=W)
-                    torch.bmm(X, W.mT, out=Z)
+                    torch.bmm(X.mT, Z, out=W) if d < m else torch.bmm(Z.mT, X, out=W.mT)
+                    torch.bmm(X, W, out=Z)
 
     return block
 

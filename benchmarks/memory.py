@@ -95,7 +95,7 @@ def only(family: str, axes: dict[str, Any], about: int) -> None:
 
 
 def measured(family: str, axes: dict[str, Any], about: int, environment: dict[str, str]) -> list[int]:
-    command = [sys.executable, __file__, family, json.dumps(axes), str(about)]
+    command = [sys.executable, __file__, "only", family, json.dumps(axes), str(about)]
     out = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | environment).stdout
     return list(map(int, out.split()[-4:]))
 
@@ -130,7 +130,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        only(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]))
+    if sys.argv[1:2] == ["only"]:
+        only(sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4]))
     else:
         run(main)

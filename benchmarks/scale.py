@@ -34,7 +34,7 @@ ASKED = {
     "catalogue": (20_000, 60),
     "report": (1_000_000, 60),
 }
-TRAINED = (10_000, 40_000)  # really: what the driver holds while it trains so many
+TRAINED = (40_000, 120_000)  # really: what the driver holds while it trains so many
 SEEDS_OF = {
     "catalogue": 10,
     "bare runs": 10,

@@ -129,6 +129,21 @@ def test_help_names_every_option_its_unit_and_its_default(capsys, monkeypatch):
     assert "random features" in shown
 
 
+def test_options_of_a_threshold_are_not_shown_where_none_is_sought(capsys, monkeypatch):
+    """They are understood all the same, and told of where they say nothing."""
+    monkeypatch.setenv("COLUMNS", "200")
+    seeking = ["--level", "--adaptive", "--target-se", "--trainings", "--minutes", "--flops", "--to-the-end"]
+    for sweep in (SWEEP, dataclasses.replace(SWEEP, critical=None)):
+        assert options.parse(sweep, ["--help"]) is None
+        shown = capsys.readouterr().out
+        assert [name for name in seeking if f"{name} " in shown] == (seeking if sweep.critical else [])
+        assert "--seeds" in shown and "--quiet" in shown
+        request = options.parse(sweep, ["--to-the-end", "--level=0.25"])
+        assert request.options.to_the_end and request.options.level == 0.25
+    with pytest.raises(PlanError, match="seeks no threshold"):
+        options.parse(dataclasses.replace(SWEEP, critical=None), ["--adaptive"])
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

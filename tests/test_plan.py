@@ -208,6 +208,10 @@ def test_a_dry_run_counts_trains_a_sample_and_plans_nothing_twice():
     numbers = [float(word) for line in text.splitlines() for word in line.split() if word.replace(".", "").isdigit()]
     assert all(number > 0 for number in numbers)
     assert "packs      0" in estimate.dry_run("random_features", cells, [])
+    assert "stops" not in text + estimate.dry_run("random_features", cells, cells[:8], to_the_end=False)
+    told = plan.grid("two_layer_relu", {"n": [4], "m": [8]}, seeds=2)
+    assert "--to-the-end stops none" in estimate.dry_run("two_layer_relu", told, told, to_the_end=False)
+    assert "stops" not in estimate.dry_run("two_layer_relu", told, told)
 
 
 def test_a_grid_of_which_nothing_can_be_drawn_is_refused_and_a_part_is_not():
